@@ -1,0 +1,17 @@
+//! The HTTP side: from a request to a handshake, a poll, a body or a WebSocket.
+//!
+//! Owns routing, CORS, error bodies and the way from hyper to a raw connection. It must not know namespaces, rooms or
+//! handlers: it ends where a session begins.
+
+pub mod cors;
+pub mod hooks;
+pub mod serve;
+pub mod service;
+
+pub(crate) mod body;
+pub(crate) mod compression;
+pub(crate) mod handshake;
+pub(crate) mod polling;
+pub(crate) mod query;
+pub(crate) mod reply;
+pub(crate) mod upgrade;

@@ -1,0 +1,86 @@
+//! What all sessions of one server share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use kentongan_protocol::engine::session::{CloseReason, Flush, SessionConfig, Transport};
+
+use super::{
+    driver,
+    raw::RawHandler,
+    shared::{Command, Session},
+    table::SessionTable,
+    websocket::WebSocket,
+};
+use crate::{
+    config::SharedConfig,
+    handshake::Handshake,
+    id::Sid,
+    metrics::{self, Metrics},
+    namespace::registry::Namespaces,
+};
+
+/// Who gets the messages of the sessions.
+pub(crate) enum Application {
+    SocketIo(Arc<Namespaces>),
+    /// A bare Engine.IO server.
+    Raw(Arc<dyn RawHandler>),
+}
+
+pub(crate) struct Engine {
+    pub(crate) config: SharedConfig,
+    pub(crate) session: SessionConfig,
+    pub(crate) table: SessionTable,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) application: Application,
+    closing: AtomicBool,
+}
+
+impl Engine {
+    pub(crate) fn new(config: SharedConfig, metrics: Arc<Metrics>, application: Application) -> Arc<Self> {
+        let session = config.session();
+        Arc::new(Self { config, session, table: SessionTable::default(), metrics, application, closing: AtomicBool::new(false) })
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Opens a session and starts its task. `None` when the server is full or shutting down.
+    pub(crate) fn open(self: &Arc<Self>, handshake: Handshake, websocket: Option<WebSocket>) -> Option<Arc<Session>> {
+        let transport = if websocket.is_some() { Transport::WebSocket } else { Transport::Polling };
+        let session = Session::new(self, handshake, transport, websocket.as_ref().is_some_and(WebSocket::is_base64));
+        if self.is_closing() || !self.table.insert(&session, self.config.held.sessions_max) {
+            return None;
+        }
+        let (opened, open) = match transport {
+            Transport::Polling => (&self.metrics.polling_opened, &self.metrics.polling_open),
+            Transport::WebSocket => (&self.metrics.websocket_opened, &self.metrics.websocket_open),
+        };
+        metrics::add(opened, 1);
+        metrics::add(open, 1);
+        tokio::spawn(driver::drive(Arc::clone(&session), websocket));
+        Some(session)
+    }
+
+    pub(crate) fn find(&self, sid: &str) -> Option<Arc<Session>> {
+        self.table.find(&sid.parse::<Sid>().ok()?)
+    }
+
+    /// Refuses new sessions and asks every open one to end after what it still has to send.
+    pub(crate) fn begin_shutdown(&self) {
+        self.closing.store(true, Ordering::Release);
+        for session in self.table.all() {
+            session.command(Command::Shutdown);
+        }
+    }
+
+    /// Ends what is left, at once.
+    pub(crate) fn abandon(&self) {
+        for session in self.table.all() {
+            session.close(CloseReason::ForcedClose, Flush::No);
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! One session as its HTTP requests, its task and every emitter see it.
+//!
+//! Owns the lock around the protocol's state machine and the wakers of those who wait for it. Invariant: nobody awaits,
+//! encodes or does I/O while holding the lock; wakers are called after it is released.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use kentongan_protocol::{
+    engine::{
+        packet::Packet,
+        payload,
+        session::{Class, CloseReason, Flush, ProbeId, ProbeStep, Received, RequestError, Sent, Session as Machine, Transport},
+    },
+    frame::Frame,
+};
+use parking_lot::Mutex;
+
+use super::{engine::Engine, websocket::WebSocket};
+use crate::{
+    handshake::Handshake,
+    id::Sid,
+    metrics::{self, RefusalCode},
+};
+
+pub(crate) struct Session {
+    pub(crate) id: Sid,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) handshake: Handshake,
+    /// The client takes no binary WebSocket frames (`b64=1`).
+    pub(crate) base64: bool,
+    state: Mutex<State>,
+}
+
+struct State {
+    machine: Machine,
+    /// Wakes the session's task; absent while the task runs or has been woken already.
+    task: Option<Waker>,
+    /// Wakes the parked GET.
+    get: Option<Waker>,
+    /// Wakes a POST that waits for room in the inbox.
+    post: Option<Waker>,
+    /// What the task has to take in. Boxed: an idle WebSocket session never has any.
+    mail: Option<Box<Mail>>,
+    /// The task is gone or behind; polling bodies wait.
+    inbox_full: bool,
+}
+
+/// What others left for the session's task.
+#[derive(Default)]
+pub(crate) struct Mail {
+    pub(crate) messages: VecDeque<Message>,
+    pub(crate) commands: VecDeque<Command>,
+    pub(crate) upgraded: Option<WebSocket>,
+}
+
+/// A message that came by polling.
+pub(crate) enum Message {
+    Text(ByteString),
+    Binary(Bytes),
+}
+
+/// What the task is asked to do.
+pub(crate) enum Command {
+    /// A socket of this session was ended by the server: forget its namespace and run its disconnect handlers.
+    SocketEnded(Sid),
+    /// End every socket, then the session.
+    DisconnectAll,
+    /// The server shuts down.
+    Shutdown,
+}
+
+/// Why a polling body was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PostError {
+    /// The session does not take it in this state.
+    Request(RequestError),
+    /// The body is not an Engine.IO payload; the session is closed.
+    Invalid,
+}
+
+impl Session {
+    pub(crate) fn new(engine: &Arc<Engine>, handshake: Handshake, transport: Transport, base64: bool) -> Arc<Self> {
+        Arc::new(Self {
+            id: Sid::random(),
+            engine: Arc::clone(engine),
+            handshake,
+            base64,
+            state: Mutex::new(State { machine: Machine::new(transport, now()), task: None, get: None, post: None, mail: None, inbox_full: false }),
+        })
+    }
+
+    // --- application ---
+
+    /// Queues a frame for the client.
+    pub(crate) fn send(&self, frame: Frame, class: Class) -> Sent {
+        self.send_at(now(), frame, class)
+    }
+
+    /// As [`Self::send`], for a fan-out that reads the clock once.
+    pub(crate) fn send_at(&self, now: Instant, frame: Frame, class: Class) -> Sent {
+        let (sent, task, get) = {
+            let mut state = self.state.lock();
+            let sent = state.machine.send(&self.engine.session, now, frame, class);
+            match (sent, state.machine.transport()) {
+                (Sent::Queued, Transport::WebSocket) => (sent, state.task.take(), None),
+                (Sent::Queued, Transport::Polling) => (sent, None, state.get.take()),
+                (Sent::Overflow, _) => (sent, state.task.take(), state.get.take()),
+                (Sent::Dropped | Sent::Closed, _) => (sent, None, None),
+            }
+        };
+        for waker in [task, get].into_iter().flatten() {
+            waker.wake();
+        }
+        match sent {
+            Sent::Dropped => metrics::add(&self.engine.metrics.volatile_dropped, 1),
+            Sent::Overflow => metrics::add(&self.engine.metrics.slow_consumers, 1),
+            Sent::Queued | Sent::Closed => {}
+        }
+        sent
+    }
+
+    pub(crate) fn close(&self, reason: CloseReason, flush: Flush) {
+        self.update(|state, now| state.machine.close(now, reason, flush));
+    }
+
+    pub(crate) fn command(&self, command: Command) {
+        self.update(|state, _| state.mail.get_or_insert_default().commands.push_back(command));
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.state.lock().machine.transport()
+    }
+
+    // --- polling ---
+
+    /// Parks a GET and returns its body once there is one. Dropped early (the client went away), it ends the session.
+    pub(crate) async fn poll_body(&self) -> Result<Bytes, RequestError> {
+        self.update(|state, now| state.machine.handle_get(&self.engine.session, now))?;
+        let mut parked = ParkedGet { session: self, answered: false };
+        let mut body = BytesMut::new();
+        std::future::poll_fn(|cx| self.poll_get(cx, &mut body)).await;
+        parked.answered = true;
+        metrics::add(&self.engine.metrics.bytes_out, body.len());
+        Ok(body.freeze())
+    }
+
+    fn poll_get(&self, cx: &mut Context<'_>, body: &mut BytesMut) -> Poll<()> {
+        let task = {
+            let mut state = self.state.lock();
+            if !state.machine.poll_get(now(), body) {
+                state.get = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            // The task looks again: a close may now be complete, deadlines have moved.
+            state.task.take()
+        };
+        if let Some(waker) = task {
+            waker.wake();
+        }
+        Poll::Ready(())
+    }
+
+    /// Announces a polling body. Must be followed by [`Self::end_post`], whatever happens.
+    pub(crate) fn begin_post(&self) -> Result<(), RequestError> {
+        self.update(|state, now| state.machine.handle_post(now))
+    }
+
+    pub(crate) fn end_post(&self) {
+        self.update(|state, _| state.machine.handle_post_end());
+    }
+
+    /// Takes in a polling body, packet by packet; stops at the first bad one, which ends the session.
+    pub(crate) fn take_payload(&self, body: &[u8]) -> Result<(), PostError> {
+        let engine = &self.engine;
+        metrics::add(&engine.metrics.bytes_in, body.len());
+        let mut packets = match payload::decode(body, &engine.config.limits) {
+            Ok(packets) => packets,
+            Err(error) => return self.refuse_payload(error.code()),
+        };
+        self.update(|state, now| {
+            for packet in &mut packets {
+                let packet = packet.map_err(|error| error.code())?;
+                match state.machine.handle_packet(&engine.session, now, Transport::Polling, &packet) {
+                    Received::Message => state.mail.get_or_insert_default().messages.extend(owned(packet)),
+                    Received::Nothing => {}
+                    Received::Closed => break,
+                }
+            }
+            Ok(())
+        })
+        .or_else(|code| self.refuse_payload(code))
+    }
+
+    fn refuse_payload(&self, code: &'static str) -> Result<(), PostError> {
+        tracing::debug!(session = %self.id.shown(), code, "polling body refused");
+        self.engine.metrics.refused(RefusalCode::EnginePacket);
+        self.close(CloseReason::ParseError, Flush::No);
+        Err(PostError::Invalid)
+    }
+
+    /// Returns when the task has room for more messages: this is what slows a client that sends too fast.
+    pub(crate) async fn inbox_room(&self) {
+        std::future::poll_fn(|cx| {
+            let mut state = self.state.lock();
+            let waiting = state.mail.as_ref().is_some_and(|mail| !mail.messages.is_empty());
+            if state.machine.is_closed() || !(state.inbox_full && waiting) {
+                return Poll::Ready(());
+            }
+            state.post = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    // --- upgrade ---
+
+    pub(crate) fn begin_probe(&self) -> Result<ProbeId, RequestError> {
+        self.update(|state, now| state.machine.handle_probe_open(&self.engine.session, now))
+    }
+
+    pub(crate) fn probe_packet(&self, probe: ProbeId, packet: &Packet<'_>) -> ProbeStep {
+        self.update(|state, now| state.machine.handle_probe_packet(now, probe, packet))
+    }
+
+    pub(crate) fn end_probe(&self, probe: ProbeId) {
+        self.update(|state, now| state.machine.handle_probe_closed(now, probe));
+    }
+
+    /// Hands the winning WebSocket to the session's task.
+    pub(crate) fn upgraded(&self, websocket: WebSocket) {
+        let metrics = &self.engine.metrics;
+        metrics::add(&metrics.upgrades, 1);
+        metrics::sub(&metrics.polling_open, 1);
+        metrics::add(&metrics.websocket_open, 1);
+        self.update(|state, _| state.mail.get_or_insert_default().upgraded = Some(websocket));
+    }
+
+    // --- the task ---
+
+    /// What others left for the task since it last asked.
+    pub(crate) fn take_mail(&self) -> Option<Box<Mail>> {
+        let mut state = self.state.lock();
+        let mail = state.mail.take();
+        let post = state.post.take();
+        drop(state);
+        if let Some(waker) = post {
+            waker.wake();
+        }
+        mail
+    }
+
+    /// Runs `f` on the state machine, without waking anyone: for the task itself.
+    pub(crate) fn machine<R>(&self, f: impl FnOnce(&mut Machine, Instant) -> R) -> R {
+        f(&mut self.state.lock().machine, now())
+    }
+
+    /// The task is about to sleep: `true` if nothing came in since it last looked, and then `cx` will be woken.
+    pub(crate) fn sleep(&self, cx: &Context<'_>, can_write: bool) -> bool {
+        let mut state = self.state.lock();
+        if state.mail.is_some() || (can_write && state.machine.has_transmit()) {
+            return false;
+        }
+        match &mut state.task {
+            Some(waker) => waker.clone_from(cx.waker()),
+            slot @ None => *slot = Some(cx.waker().clone()),
+        }
+        true
+    }
+
+    /// Tells polling bodies whether they have to wait.
+    pub(crate) fn set_inbox_full(&self, full: bool) {
+        self.update(|state, now| {
+            if state.inbox_full != full {
+                state.inbox_full = full;
+                // While we are the ones who do not read, a missing pong is not the client's fault.
+                if full { state.machine.suspend_heartbeat(now) } else { state.machine.resume_heartbeat(now) }
+            }
+        });
+    }
+
+    /// Wakes everyone who may care: for rare events, where precision is not worth the thought.
+    fn update<R>(&self, f: impl FnOnce(&mut State, Instant) -> R) -> R {
+        let (result, wakers) = {
+            let mut state = self.state.lock();
+            let result = f(&mut state, now());
+            (result, [state.task.take(), state.get.take(), state.post.take()])
+        };
+        for waker in wakers.into_iter().flatten() {
+            waker.wake();
+        }
+        result
+    }
+}
+
+/// A parked GET; dropped without an answer, its connection broke.
+struct ParkedGet<'a> {
+    session: &'a Session,
+    answered: bool,
+}
+
+impl Drop for ParkedGet<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.session.update(|state, now| state.machine.handle_get_aborted(now));
+        }
+    }
+}
+
+/// The clock. tokio's, so that tests can hold it still.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn owned(packet: Packet<'_>) -> Option<Message> {
+    match packet {
+        Packet::Text(text) => Some(Message::Text(ByteString::from(text))),
+        Packet::Binary(data) => Some(Message::Binary(Bytes::from(data.into_owned()))),
+        _ => None,
+    }
+}
