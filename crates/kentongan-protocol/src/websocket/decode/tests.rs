@@ -19,8 +19,8 @@ enum Owned {
 }
 
 impl Owned {
-    fn of(item: Result<Incoming<'_>, ProtocolError>) -> Self {
-        match item {
+    fn of(item: &Result<Incoming<'_>, ProtocolError>) -> Self {
+        match *item {
             Ok(Incoming::Text(text)) => Self::Text(text.to_owned()),
             Ok(Incoming::Binary(bytes)) => Self::Binary(bytes.to_vec()),
             Ok(Incoming::Ping(bytes)) => Self::Ping(bytes.to_vec()),
@@ -55,7 +55,7 @@ fn feed(decoder: &mut Decoder, bytes: &[u8], limits: &Limits) -> Vec<Owned> {
     let mut feed = decoder.feed(&mut bytes, limits);
     let mut items = Vec::new();
     while let Some(item) = feed.next() {
-        items.push(Owned::of(item));
+        items.push(Owned::of(&item));
     }
     items
 }
@@ -322,7 +322,12 @@ fn a_feed_that_is_dropped_early_keeps_the_rest() {
     let mut input = &mut stream.clone()[..];
     for _ in &expected {
         // One item per feed, and no new bytes after the first.
-        items.extend(decoder.feed(input, &limits(1000)).next().map(Owned::of));
+        items.extend(
+            decoder
+                .feed(input, &limits(1000))
+                .next()
+                .map(|item| Owned::of(&item)),
+        );
         input = &mut [];
     }
     assert_eq!(items, expected);
@@ -381,7 +386,7 @@ fn the_message_limit_is_inclusive_in_every_form() {
             for size in [form.len(), 1, 999] {
                 assert_eq!(
                     decode(form.chunks(size), &limits(bytes_max)),
-                    [expected.clone()],
+                    std::slice::from_ref(&expected),
                     "{len} of {bytes_max}"
                 );
             }
