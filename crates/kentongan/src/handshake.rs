@@ -1,0 +1,107 @@
+//! The request that opened a session, as handlers see it.
+//!
+//! Kept in one compact piece: hyper's own types would pin its whole read buffer for the life of the connection.
+
+use std::{net::IpAddr, net::SocketAddr, time::SystemTime};
+
+use http::{Extensions, header, request::Parts};
+
+use crate::{config::HandshakeRetention, http::query};
+
+/// The address of the peer, put into the request's extensions by [`Server::serve`](crate::Server::serve).
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddr(pub SocketAddr);
+
+/// The request that opened a session (Node: `socket.handshake`).
+#[derive(Debug)]
+pub struct Handshake {
+    /// Path and query as they came.
+    uri: Box<str>,
+    /// Lines of `name: value`, names in lower case.
+    headers: Box<str>,
+    address: Option<IpAddr>,
+    time: SystemTime,
+    secure: bool,
+    extensions: Extensions,
+}
+
+impl Handshake {
+    pub(crate) fn new(parts: &mut Parts, retention: HandshakeRetention) -> Self {
+        let mut headers = String::new();
+        if retention == HandshakeRetention::Session {
+            for (name, value) in &parts.headers {
+                headers.push_str(name.as_str());
+                headers.push_str(": ");
+                headers.push_str(&String::from_utf8_lossy(value.as_bytes()));
+                headers.push('\n');
+            }
+        }
+        let forwarded = parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
+        let mut extensions = std::mem::take(&mut parts.extensions);
+        let address = extensions.remove::<PeerAddr>().map(|peer| peer.0.ip());
+        #[cfg(feature = "axum")]
+        let address = address.or_else(|| extensions.remove::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0.ip()));
+        Self {
+            uri: parts.uri.path_and_query().map_or("/", |uri| uri.as_str()).into(),
+            headers: headers.into(),
+            address,
+            time: SystemTime::now(),
+            secure: forwarded || parts.uri.scheme_str() == Some("https"),
+            extensions,
+        }
+    }
+
+    /// Path and query of the request.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The first header of this name, in lower case. `None` too when headers are not kept.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(each, _)| *each == name).map(|(_, value)| value)
+    }
+
+    /// Every header, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.lines().filter_map(|line| line.split_once(": "))
+    }
+
+    /// The last query parameter of this name, decoded.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<String> {
+        let query = self.uri.split_once('?')?.1;
+        query::pairs(query).filter(|(each, _)| each == name).last().map(|(_, value)| value.into_owned())
+    }
+
+    /// Address of the peer; behind a proxy that is the proxy. `None` when the server in front did not tell.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// When the request came.
+    #[must_use]
+    pub fn time(&self) -> SystemTime {
+        self.time
+    }
+
+    /// Whether a proxy says that the client used TLS.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether a web page sent it (it has an `Origin`).
+    #[must_use]
+    pub fn is_cross_domain(&self) -> bool {
+        self.header(header::ORIGIN.as_str()).is_some()
+    }
+
+    /// What tower middleware put into the request.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+}

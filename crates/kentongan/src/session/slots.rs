@@ -1,0 +1,341 @@
+//! The namespaces of one session at run time: each has its inbox and at most one handler running.
+//!
+//! Invariant: events of one socket reach its handlers in the order of the wire, one after the other; a slow one holds up
+//! nothing but its own socket, until the inbox is full and the session stops reading. Acks never wait: a handler may be
+//! waiting for one.
+
+use std::{
+    collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use futures_util::future::BoxFuture;
+use kentongan_protocol::{
+    engine::session::Class,
+    socket::{
+        args::Args,
+        connection::{ConnectionConfig, Connections, Decision, PacketKind},
+        decode::Decoder,
+        encode,
+        packet::Packet,
+    },
+};
+use bytestring::ByteString;
+use smallvec::SmallVec;
+
+use super::{
+    engine::Application,
+    shared::{Session, now},
+};
+use crate::{
+    handler::run,
+    id::Sid,
+    metrics::{self, RefusalCode},
+    namespace::connect::{self, Prepared},
+    reason::DisconnectReason,
+    socket::{Ended, Socket},
+};
+
+pub(crate) struct Slots {
+    session: Arc<Session>,
+    decoder: Decoder,
+    connections: Connections,
+    timing: ConnectionConfig,
+    slots: SmallVec<[Slot; 1]>,
+    waiting_bytes: usize,
+    waiting_events: usize,
+}
+
+/// What a client did that ends its session.
+pub(crate) struct Violation {
+    pub(crate) refusal: RefusalCode,
+    pub(crate) code: &'static str,
+}
+
+struct Slot {
+    ns: ByteString,
+    /// `None` until the middleware let the client in.
+    socket: Option<Socket>,
+    inbox: VecDeque<Job>,
+    running: Option<BoxFuture<'static, Done>>,
+}
+
+/// What a slot has to do next.
+enum Job {
+    Connect(Option<Args>),
+    Event { id: Option<u64>, name: ByteString, args: Args },
+    Disconnect(Ended),
+}
+
+/// What a running job ended with.
+pub(crate) enum Done {
+    /// Middleware let the client in.
+    Prepared(Box<Prepared>),
+    /// Middleware said no; the client has been told.
+    Refused,
+    Handled,
+}
+
+impl Slots {
+    pub(crate) fn new(session: &Arc<Session>) -> Self {
+        let config = &session.engine.config;
+        Self {
+            session: Arc::clone(session),
+            decoder: Decoder::new(config.parser),
+            connections: Connections::new(now()),
+            timing: ConnectionConfig { connect_timeout: config.connect_timeout, attachment_timeout: config.attachments_timeout },
+            slots: SmallVec::new(),
+            waiting_bytes: 0,
+            waiting_events: 0,
+        }
+    }
+
+    // --- from the wire ---
+
+    pub(crate) fn take_text(&mut self, text: &str) -> Result<(), Violation> {
+        let session = Arc::clone(&self.session);
+        let packet = self.decoder.handle_text(text, &session.engine.config.limits);
+        self.take_decoded(packet.map_err(|error| error.code()))
+    }
+
+    pub(crate) fn take_binary(&mut self, data: &[u8]) -> Result<(), Violation> {
+        let session = Arc::clone(&self.session);
+        let packet = self.decoder.handle_binary(data, &session.engine.config.limits);
+        self.take_decoded(packet.map_err(|error| error.code()))
+    }
+
+    fn take_decoded(&mut self, packet: Result<Option<Packet>, &'static str>) -> Result<(), Violation> {
+        let packet = packet.map_err(|code| Violation { refusal: RefusalCode::SocketPacket, code })?;
+        self.connections.set_attachments_pending(now(), self.decoder.is_pending());
+        packet.map_or(Ok(()), |packet| self.take_packet(packet))
+    }
+
+    fn take_packet(&mut self, packet: Packet) -> Result<(), Violation> {
+        let limits = &self.session.engine.config.limits;
+        match self.connections.handle(kind(&packet), packet.namespace(), limits) {
+            Decision::Connect => self.take_connect(packet),
+            Decision::Refuse => {
+                let config = &self.session.engine.config;
+                self.session.engine.metrics.refused(RefusalCode::NamespaceUnknown);
+                let frame = encode::connect_error(config.parser, packet.namespace(), "Too many namespaces", None);
+                let _ = self.session.send(frame, Class::Reliable);
+            }
+            Decision::Deliver => self.deliver(packet),
+            Decision::Disconnect => {
+                if let Some(socket) = self.live(packet.namespace()).and_then(|slot| slot.socket.clone()) {
+                    self.end(&socket, DisconnectReason::ClientNamespaceDisconnect);
+                }
+            }
+            Decision::Ignore => {}
+            Decision::Violation(code) => return Err(Violation { refusal: RefusalCode::SocketState, code: code.code() }),
+        }
+        Ok(())
+    }
+
+    fn take_connect(&mut self, packet: Packet) {
+        if let Packet::Connect { ns, auth } = packet {
+            let mut inbox = VecDeque::with_capacity(1);
+            inbox.push_back(Job::Connect(auth));
+            self.slots.push(Slot { ns, socket: None, inbox, running: None });
+        }
+    }
+
+    fn deliver(&mut self, packet: Packet) {
+        match packet {
+            Packet::Event { ns, id, name, args } => {
+                metrics::add(&self.session.engine.metrics.events_in, 1);
+                let bytes = args.bytes_len();
+                if let Some(slot) = self.live(&ns) {
+                    slot.inbox.push_back(Job::Event { id, name, args });
+                    self.waiting_bytes += bytes;
+                    self.waiting_events += 1;
+                }
+            }
+            Packet::Ack { ns, id, args } => {
+                if let Some(socket) = self.live(&ns).and_then(|slot| slot.socket.as_ref()) {
+                    socket.acked(id, args);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The slot that is connected, or connecting, to `ns`.
+    fn live(&mut self, ns: &str) -> Option<&mut Slot> {
+        self.slots.iter_mut().rev().find(|slot| slot.ns == *ns)
+    }
+
+    // --- from the server ---
+
+    /// A socket was ended by an emitter's call, which has sent the packet for it.
+    pub(crate) fn socket_ended(&mut self, id: Sid) {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.socket.as_ref().is_some_and(|socket| socket.id() == id)) else { return };
+        self.connections.disconnect(&slot.ns, &self.session.engine.config.limits);
+        if let Some(ended) = slot.socket.as_ref().and_then(Socket::take_ended) {
+            slot.inbox.push_back(Job::Disconnect(ended));
+        }
+    }
+
+    /// The session is over, or about to be: every socket leaves, its handlers still run.
+    pub(crate) fn end_all(&mut self, reason: DisconnectReason) {
+        let sockets: Vec<Socket> = self.slots.iter().filter_map(|slot| slot.socket.clone()).collect();
+        for socket in sockets {
+            if reason == DisconnectReason::ServerNamespaceDisconnect && socket.is_connected() {
+                socket.send_disconnect();
+            }
+            self.end(&socket, reason);
+        }
+        // Middleware that still runs has nobody left to let in.
+        self.slots.retain(|slot| slot.socket.is_some());
+    }
+
+    fn end(&mut self, socket: &Socket, reason: DisconnectReason) {
+        socket.end(reason);
+        let ended = socket.take_ended();
+        let slot = self.slots.iter_mut().find(|slot| slot.socket.as_ref().is_some_and(|each| each.id() == socket.id()));
+        if let Some((slot, ended)) = slot.zip(ended) {
+            slot.inbox.push_back(Job::Disconnect(ended));
+        }
+    }
+
+    // --- running ---
+
+    /// Runs every slot as far as it goes.
+    pub(crate) fn run(&mut self, cx: &mut Context<'_>) {
+        let mut index = 0;
+        while index < self.slots.len() {
+            if self.run_slot(index, cx) {
+                index += 1;
+            } else {
+                self.slots.remove(index);
+            }
+        }
+    }
+
+    /// `false`: the slot has nothing left to do, ever.
+    fn run_slot(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
+        loop {
+            let Some(slot) = self.slots.get_mut(index) else { return false };
+            let Some(running) = &mut slot.running else {
+                let Some(job) = slot.inbox.pop_front() else {
+                    // Memory of a burst is given back.
+                    slot.inbox = VecDeque::new();
+                    return slot.socket.as_ref().is_none_or(Socket::is_connected);
+                };
+                let last = matches!(job, Job::Disconnect(_));
+                self.start(index, job);
+                if last && self.slots.get(index).is_some_and(|slot| slot.running.is_none()) {
+                    return false;
+                }
+                continue;
+            };
+            match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+                Ok(Poll::Pending) => return true,
+                Ok(Poll::Ready(done)) => {
+                    slot.running = None;
+                    if !self.finished(index, done) {
+                        return false;
+                    }
+                }
+                Err(_) => {
+                    slot.running = None;
+                    self.panicked(index);
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, index: usize, job: Job) {
+        if let Job::Event { args, .. } = &job {
+            self.waiting_bytes -= args.bytes_len();
+            self.waiting_events -= 1;
+        }
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let running = match (job, &slot.socket) {
+            (Job::Connect(auth), _) => {
+                let Application::SocketIo(namespaces) = &self.session.engine.application else { return };
+                let prepare = connect::prepare(Arc::clone(&self.session), Arc::clone(namespaces), slot.ns.clone(), auth);
+                Some(Box::pin(prepare) as BoxFuture<'static, Done>)
+            }
+            (Job::Event { id, name, args }, Some(socket)) => run::event(socket, id, name, args),
+            (Job::Disconnect(ended), Some(socket)) => run::disconnected(socket, ended),
+            (_, None) => None,
+        };
+        slot.running = running;
+    }
+
+    /// `false`: the slot is done for.
+    fn finished(&mut self, index: usize, done: Done) -> bool {
+        let Some(slot) = self.slots.get_mut(index) else { return false };
+        match done {
+            Done::Handled => true,
+            Done::Refused => {
+                self.connections.refuse(&slot.ns);
+                false
+            }
+            Done::Prepared(prepared) => {
+                if !self.connections.accept(&slot.ns) {
+                    return false;
+                }
+                match connect::activate(*prepared) {
+                    Some((socket, recovery)) => {
+                        slot.running = run::connected(&socket, recovery);
+                        slot.socket = Some(socket);
+                        true
+                    }
+                    None => false,
+                }
+            }
+        }
+    }
+
+    /// A handler panicked: its socket is in an unknown state, so it is disconnected; the session goes on.
+    fn panicked(&mut self, index: usize) {
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        tracing::error!(session = %self.session.id.shown(), namespace = %slot.ns, "a handler panicked; its socket is disconnected");
+        metrics::add(&self.session.engine.metrics.handler_panics, 1);
+        match slot.socket.clone() {
+            Some(socket) => socket.disconnect(),
+            None => {
+                self.connections.refuse(&slot.ns);
+                let frame = encode::connect_error(self.session.engine.config.parser, &slot.ns, "Internal error", None);
+                let _ = self.session.send(frame, Class::Reliable);
+                slot.socket = None;
+                slot.inbox.clear();
+            }
+        }
+    }
+
+    // --- state ---
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Whether so much waits that nothing more should be read.
+    pub(crate) fn is_full(&self) -> bool {
+        let held = &self.session.engine.config.held;
+        self.waiting_bytes > held.inbox_bytes_max || self.waiting_events >= held.inbox_events_max
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.connections.poll_timeout(&self.timing)
+    }
+
+    pub(crate) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
+        self.connections.handle_timeout(&self.timing, now).map(|violation| violation.code())
+    }
+}
+
+fn kind(packet: &Packet) -> PacketKind {
+    match packet {
+        Packet::Connect { .. } => PacketKind::Connect,
+        Packet::Disconnect { .. } => PacketKind::Disconnect,
+        Packet::Event { .. } => PacketKind::Event,
+        Packet::Ack { .. } => PacketKind::Ack,
+        Packet::ConnectError { .. } => PacketKind::ConnectError,
+    }
+}
