@@ -1,0 +1,273 @@
+//! Namespaces: who is in them, what they do, and how a publication reaches its sockets.
+
+pub(crate) mod behaviour;
+pub(crate) mod connect;
+pub(crate) mod hub;
+pub(crate) mod registry;
+pub mod targets;
+
+use std::{fmt, sync::Arc};
+
+use bytestring::ByteString;
+use kentongan_protocol::{
+    engine::session::{Class, Sent},
+    frame::Frame,
+    socket::{
+        args::{Args, IntoArgs},
+        encode,
+    },
+};
+
+use self::{
+    behaviour::{Behaviour, RoomEvent, RoomEventKind},
+    hub::{Changed, Hub},
+    targets::Targets,
+};
+use crate::{
+    broadcast::Broadcast,
+    config::SharedConfig,
+    error::{EmitError, JoinError},
+    handler::{Handler, IntoReply, Middleware, listeners::ListenerId},
+    id::Sid,
+    metrics::{self, Metrics},
+    reason::DisconnectReason,
+    recovery::NamespaceRecovery,
+    session::shared::now,
+    socket::{Socket, SocketInner, acks::Acks},
+};
+
+/// A namespace of a server. Cheap to clone.
+#[derive(Clone)]
+pub struct Namespace(pub(crate) Arc<NamespaceInner>);
+
+pub(crate) struct NamespaceInner {
+    pub(crate) name: ByteString,
+    pub(crate) behaviour: Arc<Behaviour>,
+    pub(crate) hub: Hub,
+    pub(crate) acks: Acks,
+    pub(crate) recovery: Option<NamespaceRecovery>,
+    pub(crate) config: SharedConfig,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Namespace {
+    /// Its name, with the leading slash.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    // --- what it does ---
+
+    /// Decides who may come in; all middleware in the order of registration. `Err` arrives as `connect_error`.
+    pub fn middleware<A>(&self, middleware: impl Middleware<A>) -> &Self {
+        self.0.behaviour.change(|listeners| listeners.add_middleware(middleware));
+        self
+    }
+
+    /// Runs for every client that came in. Its events wait until it is done.
+    pub fn on_connect<A, R: IntoReply>(&self, handler: impl Handler<A, R>) -> ListenerId {
+        self.0.behaviour.change(|listeners| listeners.add_connect(handler))
+    }
+
+    /// Runs for every client that left, after the handlers of its last events.
+    pub fn on_disconnect<A, R: IntoReply>(&self, handler: impl Handler<A, R>) -> ListenerId {
+        self.0.behaviour.change(|listeners| listeners.add_disconnect(handler))
+    }
+
+    /// Handles an event of every client. Several listeners run one after the other, in the order of registration.
+    pub fn on<A, R: IntoReply>(&self, event: impl Into<ByteString>, handler: impl Handler<A, R>) -> ListenerId {
+        self.0.behaviour.change(|listeners| listeners.add(event.into(), handler))
+    }
+
+    /// Handles every event of every client, before the listeners of its name.
+    pub fn on_any<A, R: IntoReply>(&self, handler: impl Handler<A, R>) -> ListenerId {
+        self.0.behaviour.change(|listeners| listeners.add_any(handler))
+    }
+
+    /// Sees every event that is sent, once per emit.
+    pub fn on_any_outgoing(&self, listener: impl Fn(&str, &Args) + Send + Sync + 'static) -> ListenerId {
+        self.0.behaviour.change(|listeners| listeners.add_outgoing(listener))
+    }
+
+    /// Decides about every event before its listeners see it. A refused event's ack says so.
+    pub fn use_event<A>(&self, middleware: impl Middleware<A>) -> &Self {
+        self.0.behaviour.change(|listeners| listeners.add_event_middleware(middleware));
+        self
+    }
+
+    /// Decides, for a client that comes back, which of its rooms it may still be in. Without it, it gets all of them.
+    pub fn on_recover(&self, decide: impl Fn(&Socket, Vec<ByteString>) -> Vec<ByteString> + Send + Sync + 'static) -> &Self {
+        self.0.behaviour.set_recover(Arc::new(decide));
+        self
+    }
+
+    /// Hears of rooms: created, joined, left, deleted. Called after the change, on the thread that made it.
+    pub fn on_room(&self, listener: impl Fn(&RoomEvent) + Send + Sync + 'static) -> &Self {
+        self.0.behaviour.add_room_listener(Arc::new(listener));
+        self
+    }
+
+    /// Removes a listener. `false`: it was not there.
+    pub fn off(&self, listener: ListenerId) -> bool {
+        self.0.behaviour.change(|listeners| listeners.remove(listener))
+    }
+
+    // --- who is in it ---
+
+    /// The socket with this id.
+    #[must_use]
+    pub fn socket(&self, id: Sid) -> Option<Socket> {
+        self.0.hub.find(&id).map(Socket)
+    }
+
+    /// Sockets on this node.
+    #[must_use]
+    pub fn sockets_count(&self) -> usize {
+        self.0.hub.len()
+    }
+
+    /// Rooms on this node, and how many sockets are in each.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<(ByteString, usize)> {
+        self.0.hub.rooms()
+    }
+
+    /// Acknowledgements that clients owe now.
+    #[must_use]
+    pub fn acks_pending(&self) -> usize {
+        self.0.acks.len()
+    }
+
+    // --- broadcasting ---
+
+    /// Everyone in the namespace.
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(Arc::clone(&self.0))
+    }
+
+    /// Everyone in `room`. Call it again to add rooms.
+    pub fn to(&self, room: impl Into<ByteString>) -> Broadcast {
+        self.broadcast().to(room)
+    }
+
+    /// Everyone but those in `room`.
+    pub fn except(&self, room: impl Into<ByteString>) -> Broadcast {
+        self.broadcast().except(room)
+    }
+
+    /// Sends an event to everyone in the namespace.
+    ///
+    /// # Errors
+    /// [`EmitError`] when the event cannot be sent to anyone.
+    pub fn emit(&self, event: &str, data: impl IntoArgs) -> Result<(), EmitError> {
+        self.broadcast().emit(event, data)
+    }
+}
+
+impl NamespaceInner {
+    pub(crate) fn new(name: ByteString, behaviour: Arc<Behaviour>, config: &SharedConfig, metrics: &Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self {
+            recovery: config.recovery.as_ref().map(|recovery| NamespaceRecovery::new(recovery, &name)),
+            name,
+            behaviour,
+            hub: Hub::default(),
+            acks: Acks::default(),
+            config: Arc::clone(config),
+            metrics: Arc::clone(metrics),
+        })
+    }
+
+    /// Sends an event to one socket.
+    pub(crate) fn send_to_one(&self, socket: &Arc<SocketInner>, event: &str, args: &Args, class: Class, compress: bool) -> Result<(), EmitError> {
+        let sent = match &self.recovery {
+            None => socket.send(encode::event(&self.name, event, args, None, None).with_compress(compress), class),
+            Some(recovery) => recovery.publish(
+                class,
+                || socket.as_targets(),
+                |position| encode::event(&self.name, event, args, None, Some(position)).with_compress(compress),
+                |frame| socket.send(frame.clone(), class),
+            ),
+        };
+        crate::socket::sent(socket, sent)
+    }
+
+    /// Sends an event to everyone that `targets` means: encoded once, whatever their number.
+    pub(crate) fn publish(&self, targets: &Targets, event: &str, args: &Args, class: Class, compress: bool) {
+        match &self.recovery {
+            None => self.fan_out(targets, &encode::event(&self.name, event, args, None, None).with_compress(compress), class),
+            Some(recovery) => recovery.publish(
+                class,
+                || targets.clone(),
+                |position| encode::event(&self.name, event, args, None, Some(position)).with_compress(compress),
+                |frame| self.fan_out(targets, frame, class),
+            ),
+        }
+    }
+
+    fn fan_out(&self, targets: &Targets, frame: &Frame, class: Class) {
+        let now = now();
+        let mut queued = 0;
+        self.hub.for_each(targets, |socket| {
+            if socket.session.send_at(now, frame.clone(), class) == Sent::Queued {
+                queued += 1;
+            }
+        });
+        metrics::add(&self.metrics.events_out, queued);
+    }
+
+    pub(crate) fn join(&self, socket: &Arc<SocketInner>, room: ByteString, rooms_max: usize) -> Result<(), JoinError> {
+        let changed = self.hub.join(socket, &room, rooms_max)?;
+        self.tell_joined(socket.id, room, changed);
+        Ok(())
+    }
+
+    pub(crate) fn leave(&self, socket: &Arc<SocketInner>, room: &str) {
+        let changed = self.hub.leave(socket, room);
+        self.tell_left(socket.id, room.into(), changed);
+    }
+
+    pub(crate) fn tell_joined(&self, socket: Sid, room: ByteString, changed: Changed) {
+        if changed == Changed::Room {
+            self.behaviour.tell_room(RoomEventKind::Created, &room, None);
+        }
+        if changed != Changed::Nothing {
+            self.behaviour.tell_room(RoomEventKind::Joined, &room, Some(socket));
+        }
+    }
+
+    fn tell_left(&self, socket: Sid, room: ByteString, changed: Changed) {
+        if changed != Changed::Nothing {
+            self.behaviour.tell_room(RoomEventKind::Left, &room, Some(socket));
+        }
+        if changed == Changed::Room {
+            self.behaviour.tell_room(RoomEventKind::Deleted, &room, None);
+        }
+    }
+
+    /// Takes a socket out. `None`: it was not in. Returns the rooms that it was in.
+    pub(crate) fn remove(&self, socket: &Arc<SocketInner>, reason: DisconnectReason) -> Option<Vec<ByteString>> {
+        let left = self.hub.remove(socket)?;
+        let rooms: Vec<ByteString> = left.iter().map(|(room, _)| room.clone()).collect();
+        for (room, changed) in left {
+            self.tell_left(socket.id, room, changed);
+        }
+        self.acks.abandoned(socket);
+        if let Some(recovery) = &self.recovery {
+            recovery.ended(socket, &rooms, reason);
+        }
+        Some(rooms)
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Namespace").field(&self.0.name).finish()
+    }
+}
+
+impl fmt::Debug for NamespaceInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NamespaceInner").field(&self.name).finish()
+    }
+}

@@ -1,0 +1,77 @@
+//! What a namespace does: its listeners and hooks. Namespaces made from one pattern share theirs.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use parking_lot::RwLock;
+
+use crate::{handler::listeners::Listeners, id::Sid, socket::Socket};
+
+/// Decides about the rooms of a client that comes back.
+pub(crate) type DecideRooms = Arc<dyn Fn(&Socket, Vec<ByteString>) -> Vec<ByteString> + Send + Sync>;
+type RoomListener = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
+
+#[derive(Default)]
+pub(crate) struct Behaviour {
+    listeners: RwLock<Arc<Listeners>>,
+    recover: RwLock<Option<DecideRooms>>,
+    rooms: RwLock<Vec<RoomListener>>,
+}
+
+/// Something happened to a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RoomEvent {
+    /// What.
+    pub kind: RoomEventKind,
+    /// Which room.
+    pub room: ByteString,
+    /// Who joined or left.
+    pub socket: Option<Sid>,
+}
+
+/// What happened to a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RoomEventKind {
+    /// It has its first member.
+    Created,
+    /// A socket joined.
+    Joined,
+    /// A socket left.
+    Left,
+    /// Its last member is gone.
+    Deleted,
+}
+
+impl Behaviour {
+    pub(crate) fn listeners(&self) -> Arc<Listeners> {
+        Arc::clone(&self.listeners.read())
+    }
+
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Listeners) -> R) -> R {
+        change(Arc::make_mut(&mut self.listeners.write()))
+    }
+
+    pub(crate) fn recover(&self) -> Option<DecideRooms> {
+        self.recover.read().clone()
+    }
+
+    pub(crate) fn set_recover(&self, decide: DecideRooms) {
+        *self.recover.write() = Some(decide);
+    }
+
+    pub(crate) fn add_room_listener(&self, listener: RoomListener) {
+        self.rooms.write().push(listener);
+    }
+
+    pub(crate) fn tell_room(&self, kind: RoomEventKind, room: &ByteString, socket: Option<Sid>) {
+        let listeners = self.rooms.read().clone();
+        if listeners.is_empty() {
+            return;
+        }
+        let event = RoomEvent { kind, room: room.clone(), socket };
+        for listener in listeners {
+            listener(&event);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How a client comes into a namespace: find it, ask the middleware, then let the client in, in one step.
+//!
+//! Invariant: a client that is refused, or whose session ends meanwhile, leaves nothing behind; and recovery comes after
+//! the middleware, so that nobody gets missed messages who would not be let in today.
+
+use std::sync::Arc;
+
+use bytestring::ByteString;
+use kentongan_protocol::{
+    engine::session::Class,
+    socket::{args::Args, encode},
+};
+
+use super::{NamespaceInner, registry::Namespaces};
+use crate::{
+    error::Refusal,
+    handler::{
+        extract::Context,
+        run::AuthArgs,
+    },
+    id::Sid,
+    metrics::{self, RefusalCode},
+    recovery::{Claim, Recovery},
+    session::{shared::Session, slots::Done},
+    socket::Socket,
+};
+
+/// A client that middleware let in.
+pub(crate) struct Prepared {
+    socket: Socket,
+    recovered: Option<Returning>,
+    recovery: Recovery,
+}
+
+/// What a client that comes back continues from.
+struct Returning {
+    claim: Claim,
+    rooms: Vec<ByteString>,
+}
+
+/// Finds the namespace and asks its middleware.
+pub(crate) async fn prepare(session: Arc<Session>, namespaces: Arc<Namespaces>, name: ByteString, auth: Option<Args>) -> Done {
+    let parser = session.engine.config.parser;
+    let auth = auth.unwrap_or_else(|| Args::empty(parser));
+    let decided = tokio::time::timeout(session.engine.config.middleware_timeout, decide(&session, &namespaces, &name, &auth)).await;
+    let refusal = match decided {
+        Ok(Ok(prepared)) => return Done::Prepared(Box::new(prepared)),
+        Ok(Err(refusal)) => refusal,
+        Err(_) => {
+            session.engine.metrics.refused(RefusalCode::Timeout);
+            Refusal::new("Timed out")
+        }
+    };
+    let frame = encode::connect_error(parser, &name, &refusal.message, refusal.data.as_ref());
+    let _ = session.send(frame, Class::Reliable);
+    Done::Refused
+}
+
+async fn decide(session: &Arc<Session>, namespaces: &Namespaces, name: &ByteString, auth: &Args) -> Result<Prepared, Refusal> {
+    let Some(namespace) = namespaces.resolve(name, auth).await else {
+        session.engine.metrics.refused(RefusalCode::NamespaceUnknown);
+        return Err(Refusal::new("Invalid namespace"));
+    };
+    let claim = namespace.recovery.as_ref().map(|recovery| recovery.claim(auth));
+    let id = match &claim {
+        Some(Ok(claim)) => claim.socket,
+        _ => Sid::random(),
+    };
+    let socket = Socket::new(id, Arc::clone(&namespace), Arc::clone(session));
+    let listeners = namespace.behaviour.listeners();
+    if !listeners.connect.is_empty() {
+        socket.insert(AuthArgs(auth.clone()));
+    }
+    let context = Context::connect(&socket, auth.clone(), None);
+    for middleware in &listeners.middleware {
+        if let Err(refusal) = middleware(&context).await {
+            session.engine.metrics.refused(RefusalCode::Middleware);
+            namespaces.clean_up(&namespace);
+            return Err(refusal);
+        }
+    }
+    Ok(settle(socket, &namespace, claim))
+}
+
+/// Decides what a client that comes back continues with; one that may not continues as a new client.
+fn settle(socket: Socket, namespace: &Arc<NamespaceInner>, claim: Option<Result<Claim, Recovery>>) -> Prepared {
+    let failed = |recovery| {
+        // The id belongs to the session that is not continued.
+        let fresh = Socket::new(Sid::random(), Arc::clone(namespace), Arc::clone(&socket.0.session));
+        fresh.adopt(&socket);
+        Prepared { socket: fresh, recovered: None, recovery }
+    };
+    match claim {
+        None | Some(Err(Recovery::New)) => Prepared { socket, recovered: None, recovery: Recovery::New },
+        Some(Err(recovery)) => Prepared { socket, recovered: None, recovery },
+        Some(Ok(claim)) => {
+            let Some(recovery) = &namespace.recovery else { return failed(Recovery::New) };
+            match recovery.take_over(&claim, &socket) {
+                Err(reason) => failed(reason),
+                Ok((rooms, data)) => {
+                    socket.set_data(data);
+                    let rooms = match namespace.behaviour.recover() {
+                        Some(decide) => decide(&socket, rooms),
+                        None => rooms,
+                    };
+                    Prepared { socket, recovered: Some(Returning { claim, rooms }), recovery: Recovery::New }
+                }
+            }
+        }
+    }
+}
+
+/// Lets the client in. `None`: its session has ended meanwhile.
+pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Recovery)> {
+    let Prepared { mut socket, recovered, mut recovery } = prepared;
+    let namespace = Arc::clone(&socket.0.namespace);
+    let metrics = Arc::clone(&namespace.metrics);
+    let mut rooms = socket.0.take_early_rooms();
+    let joined = match &namespace.recovery {
+        None => {
+            let joined = namespace.hub.add(&socket.0, &rooms)?;
+            let frame = encode::connect(namespace.config.parser, &namespace.name, &socket.id().text(), None);
+            let _ = socket.0.send(frame, Class::Reliable);
+            joined
+        }
+        Some(log) => {
+            let mut outcome = None;
+            if let Some(Returning { claim, rooms: mut kept }) = recovered {
+                kept.retain(|room| !rooms.contains(room));
+                rooms.append(&mut kept);
+                match log.resume(&namespace, &socket, &claim, &rooms) {
+                    Ok(resumed) => outcome = Some(resumed),
+                    Err(reason) => {
+                        recovery = reason;
+                        let fresh = Socket::new(Sid::random(), Arc::clone(&namespace), Arc::clone(&socket.0.session));
+                        fresh.adopt(&socket);
+                        socket = fresh;
+                    }
+                }
+            }
+            match outcome {
+                Some((joined, replayed)) => {
+                    recovery = Recovery::Complete { replayed };
+                    joined?
+                }
+                None => log.begin(&namespace, &socket, &rooms, &recovery)?,
+            }
+        }
+    };
+    for (room, changed) in joined {
+        namespace.tell_joined(socket.id(), room, changed);
+    }
+    match &recovery {
+        Recovery::New => {}
+        Recovery::Complete { .. } => metrics::add(&metrics.recovered, 1),
+        _ => metrics::add(&metrics.not_recovered, 1),
+    }
+    metrics::add(&metrics.sockets_connected, 1);
+    metrics::add(&metrics.sockets_open, 1);
+    Some((socket, recovery))
+}
