@@ -112,11 +112,6 @@ impl Frame {
         Self::build(OPCODE_TEXT, &parts, attachments)
     }
 
-    /// A binary message given in parts.
-    pub(crate) fn binary_from_parts(parts: &[&[u8]]) -> Self {
-        Self::build(OPCODE_BINARY, parts, &[])
-    }
-
     /// Writes into a buffer of the exact size: then the conversion to `Bytes` takes the buffer as it is.
     fn build(opcode: u8, parts: &[&[u8]], attachments: &[Bytes]) -> Self {
         let len = parts.iter().map(|part| part.len()).sum();
