@@ -278,7 +278,7 @@ mod tests {
         let frame = Frame::message("52-[\"x\"]", &attachments);
         assert_eq!(
             frame.websocket().as_ref(),
-            b"\x81\x0a452-[\"x\"]\x82\x04\x01\x02\x03\x04\x82\x00".as_slice()
+            b"\x81\x09452-[\"x\"]\x82\x04\x01\x02\x03\x04\x82\x00".as_slice()
         );
         assert_eq!(frame.polling().as_ref(), b"452-[\"x\"]\x1ebAQIDBA==\x1eb");
     }
