@@ -112,11 +112,6 @@ impl Frame {
         Self::build(OPCODE_TEXT, &parts, attachments)
     }
 
-    /// A binary message given in parts.
-    pub(crate) fn binary_from_parts(parts: &[&[u8]]) -> Self {
-        Self::build(OPCODE_BINARY, parts, &[])
-    }
-
     /// Writes into a buffer of the exact size: then the conversion to `Bytes` takes the buffer as it is.
     fn build(opcode: u8, parts: &[&[u8]], attachments: &[Bytes]) -> Self {
         let len = parts.iter().map(|part| part.len()).sum();
@@ -283,7 +278,7 @@ mod tests {
         let frame = Frame::message("52-[\"x\"]", &attachments);
         assert_eq!(
             frame.websocket().as_ref(),
-            b"\x81\x0a452-[\"x\"]\x82\x04\x01\x02\x03\x04\x82\x00".as_slice()
+            b"\x81\x09452-[\"x\"]\x82\x04\x01\x02\x03\x04\x82\x00".as_slice()
         );
         assert_eq!(frame.polling().as_ref(), b"452-[\"x\"]\x1ebAQIDBA==\x1eb");
     }

@@ -1,0 +1,499 @@
+//! Typed values into JSON arguments and back.
+//!
+//! Owns the meaning of a tuple (several arguments) and of binary (a placeholder and an attachment).
+
+use std::cell::OnceCell;
+use std::fmt;
+use std::io;
+
+use bytes::Bytes;
+use serde::de::value::SeqDeserializer;
+use serde::de::{
+    Deserialize, DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny,
+    IntoDeserializer as _, SeqAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+use serde::ser::{Impossible, Serialize, SerializeTuple, Serializer};
+
+use super::{Args, ArgsError};
+use crate::limits::{DEPTH_CEILING, Limits, SENT_ATTACHMENTS_MAX};
+use crate::socket::decode::DecodeError;
+use crate::socket::json::{PLACEHOLDER, scan_array};
+use crate::socket::value::Value;
+
+fn serialize_error(error: impl fmt::Display) -> ArgsError {
+    ArgsError::Serialize(error.to_string())
+}
+
+fn deserialize_error(error: impl fmt::Display) -> ArgsError {
+    ArgsError::Deserialize(error.to_string())
+}
+
+/// Arguments being written, inside brackets so that they can be checked as an array.
+pub(super) struct Draft {
+    text: Vec<u8>,
+    attachments: Vec<Bytes>,
+    count: usize,
+}
+
+impl Draft {
+    fn new() -> Self {
+        Self {
+            text: vec![b'['],
+            attachments: Vec::new(),
+            count: 0,
+        }
+    }
+
+    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), serde_json::Error> {
+        if self.count > 0 {
+            self.text.push(b',');
+        }
+        self.count += 1;
+        let formatter = Formatter {
+            attachments: &mut self.attachments,
+        };
+        value.serialize(&mut serde_json::Serializer::with_formatter(
+            &mut self.text,
+            formatter,
+        ))
+    }
+
+    pub(super) fn finish(mut self) -> Result<Args, ArgsError> {
+        self.text.push(b']');
+        let text = String::from_utf8(self.text).map_err(serialize_error)?;
+        let count = self.attachments.len();
+        if count > SENT_ATTACHMENTS_MAX {
+            return Err(ArgsError::TooManyAttachments {
+                count,
+                max: SENT_ATTACHMENTS_MAX,
+            });
+        }
+        if count > 0 {
+            check_placeholders(&text, count)?;
+        }
+        let text = bytestring::ByteString::from(text);
+        let elements = text.get(1..text.len() - 1).unwrap_or_default();
+        let mut args = Args::from_json(text.slice_ref(elements), self.count);
+        args.set_attachments(self.attachments);
+        Ok(args)
+    }
+}
+
+/// Each attachment has its one placeholder, so a forged one is out of range, the second for its index, or misshapen.
+fn check_placeholders(text: &str, attachments: usize) -> Result<(), ArgsError> {
+    let limits = Limits {
+        depth_max: DEPTH_CEILING,
+        object_keys_max: usize::MAX,
+        ..Limits::default()
+    };
+    match scan_array(text, &limits, Some(attachments)) {
+        Ok(_) => Ok(()),
+        Err(
+            DecodeError::PlaceholderShape
+            | DecodeError::PlaceholderIndex
+            | DecodeError::PlaceholderReused,
+        ) => Err(ArgsError::ForgedPlaceholder),
+        Err(error) => Err(serialize_error(error)),
+    }
+}
+
+/// Binary becomes an attachment.
+struct Formatter<'a> {
+    attachments: &'a mut Vec<Bytes>,
+}
+
+impl serde_json::ser::Formatter for Formatter<'_> {
+    fn write_byte_array<W: ?Sized + io::Write>(
+        &mut self,
+        writer: &mut W,
+        value: &[u8],
+    ) -> io::Result<()> {
+        let index = self.attachments.len();
+        self.attachments.push(Bytes::copy_from_slice(value));
+        write!(writer, "{{\"{PLACEHOLDER}\":true,\"num\":{index}}}")
+    }
+}
+
+pub(super) fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Draft, ArgsError> {
+    let mut draft = Draft::new();
+    match value.serialize(TupleProbe(&mut draft)) {
+        Ok(()) => {}
+        Err(ProbeError::NotTuple) => draft.push(value).map_err(serialize_error)?,
+        Err(ProbeError::Other(text)) => return Err(ArgsError::Serialize(text)),
+    }
+    Ok(draft)
+}
+
+pub(super) fn from_values(values: &[Value]) -> Result<Draft, ArgsError> {
+    let mut draft = Draft::new();
+    for value in values {
+        draft.push(value).map_err(serialize_error)?;
+    }
+    Ok(draft)
+}
+
+/// The type at the top is no tuple (nothing has been read or written then), or a real error.
+#[derive(Debug, thiserror::Error)]
+enum ProbeError {
+    #[error("not a tuple")]
+    NotTuple,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl serde::ser::Error for ProbeError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Other(message.to_string())
+    }
+}
+
+impl serde::de::Error for ProbeError {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::Other(message.to_string())
+    }
+}
+
+/// Writes tuples and `()`, and only tells that anything else is something else.
+struct TupleProbe<'a>(&'a mut Draft);
+
+macro_rules! not_a_tuple {
+    ($($method:ident($($argument:ty),*) -> $ok:ty;)*) => {$(
+        fn $method(self, $(_: $argument),*) -> Result<$ok, ProbeError> {
+            Err(ProbeError::NotTuple)
+        }
+    )*};
+}
+
+impl<'a> Serializer for TupleProbe<'a> {
+    type Ok = ();
+    type Error = ProbeError;
+    type SerializeSeq = Impossible<(), ProbeError>;
+    type SerializeTuple = Elements<'a>;
+    type SerializeTupleStruct = Impossible<(), ProbeError>;
+    type SerializeTupleVariant = Impossible<(), ProbeError>;
+    type SerializeMap = Impossible<(), ProbeError>;
+    type SerializeStruct = Impossible<(), ProbeError>;
+    type SerializeStructVariant = Impossible<(), ProbeError>;
+
+    fn serialize_unit(self) -> Result<(), ProbeError> {
+        Ok(())
+    }
+
+    fn serialize_tuple(self, _len: usize) -> Result<Elements<'a>, ProbeError> {
+        Ok(Elements(self.0))
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<(), ProbeError> {
+        Err(ProbeError::NotTuple)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        _value: &T,
+    ) -> Result<(), ProbeError> {
+        Err(ProbeError::NotTuple)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _name: &'static str,
+        _index: u32,
+        _variant: &'static str,
+        _value: &T,
+    ) -> Result<(), ProbeError> {
+        Err(ProbeError::NotTuple)
+    }
+
+    not_a_tuple! {
+        serialize_bool(bool) -> ();
+        serialize_i8(i8) -> ();
+        serialize_i16(i16) -> ();
+        serialize_i32(i32) -> ();
+        serialize_i64(i64) -> ();
+        serialize_i128(i128) -> ();
+        serialize_u8(u8) -> ();
+        serialize_u16(u16) -> ();
+        serialize_u32(u32) -> ();
+        serialize_u64(u64) -> ();
+        serialize_u128(u128) -> ();
+        serialize_f32(f32) -> ();
+        serialize_f64(f64) -> ();
+        serialize_char(char) -> ();
+        serialize_str(&str) -> ();
+        serialize_bytes(&[u8]) -> ();
+        serialize_none() -> ();
+        serialize_unit_struct(&'static str) -> ();
+        serialize_unit_variant(&'static str, u32, &'static str) -> ();
+        serialize_seq(Option<usize>) -> Self::SerializeSeq;
+        serialize_tuple_struct(&'static str, usize) -> Self::SerializeTupleStruct;
+        serialize_tuple_variant(&'static str, u32, &'static str, usize) -> Self::SerializeTupleVariant;
+        serialize_map(Option<usize>) -> Self::SerializeMap;
+        serialize_struct(&'static str, usize) -> Self::SerializeStruct;
+        serialize_struct_variant(&'static str, u32, &'static str, usize) -> Self::SerializeStructVariant;
+    }
+}
+
+struct Elements<'a>(&'a mut Draft);
+
+impl SerializeTuple for Elements<'_> {
+    type Ok = ();
+    type Error = ProbeError;
+
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ProbeError> {
+        self.0
+            .push(value)
+            .map_err(|error| ProbeError::Other(error.to_string()))
+    }
+
+    fn end(self) -> Result<(), ProbeError> {
+        Ok(())
+    }
+}
+
+/// `text` holds `count` elements without references to attachments.
+pub(super) fn deserialize<T: DeserializeOwned>(text: &str, count: usize) -> Result<T, ArgsError> {
+    let array = OnceCell::new();
+    let probe = TextProbe {
+        text,
+        count,
+        array: &array,
+    };
+    match T::deserialize(probe) {
+        Err(ProbeError::NotTuple) => argument(text, count, 0),
+        result => result.map_err(deserialize_error),
+    }
+}
+
+pub(super) fn argument<T: DeserializeOwned>(
+    text: &str,
+    count: usize,
+    index: usize,
+) -> Result<T, ArgsError> {
+    if index >= count {
+        return deserialize_value(Value::Null);
+    }
+    if index == 0 {
+        // Reads one value and leaves the rest of the elements alone.
+        return T::deserialize(&mut serde_json::Deserializer::from_str(text))
+            .map_err(deserialize_error);
+    }
+    let visitor = Nth {
+        index,
+        marker: std::marker::PhantomData,
+    };
+    serde_json::Deserializer::from_str(&bracketed(text))
+        .deserialize_seq(visitor)
+        .map_err(deserialize_error)
+}
+
+pub(super) fn values(text: &str, attachments: &[Bytes]) -> Result<Vec<Value>, ArgsError> {
+    let mut values: Vec<Value> =
+        serde_json::from_str(&bracketed(text)).map_err(deserialize_error)?;
+    if !attachments.is_empty() {
+        for value in &mut values {
+            resolve(value, attachments);
+        }
+    }
+    Ok(values)
+}
+
+pub(super) fn deserialize_values<T: DeserializeOwned>(values: Vec<Value>) -> Result<T, ArgsError> {
+    let mut values = values;
+    match T::deserialize(ValuesProbe(&mut values)) {
+        Err(ProbeError::NotTuple) => {
+            deserialize_value(values.into_iter().next().unwrap_or_default())
+        }
+        result => result.map_err(deserialize_error),
+    }
+}
+
+pub(super) fn deserialize_value<T: DeserializeOwned>(value: Value) -> Result<T, ArgsError> {
+    T::deserialize(value).map_err(deserialize_error)
+}
+
+fn bracketed(text: &str) -> String {
+    let mut array = String::with_capacity(text.len() + 2);
+    array.push('[');
+    array.push_str(text);
+    array.push(']');
+    array
+}
+
+/// Replaces placeholders. Their shape has been checked, and serde_json has bounded the nesting.
+fn resolve(value: &mut Value, attachments: &[Bytes]) {
+    let placeholder = value.get(PLACEHOLDER).is_some();
+    let index = value.get("num").and_then(Value::as_u64);
+    match value {
+        Value::Object(_) if placeholder => {
+            let data = index
+                .and_then(|index| usize::try_from(index).ok())
+                .and_then(|index| attachments.get(index));
+            *value = data.cloned().map_or(Value::Null, Value::Binary);
+        }
+        Value::Object(entries) => {
+            for (_, value) in entries {
+                resolve(value, attachments);
+            }
+        }
+        Value::Array(elements) => {
+            for value in elements {
+                resolve(value, attachments);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Reads tuples and `()` from text, and only tells that anything else is something else.
+struct TextProbe<'t> {
+    text: &'t str,
+    count: usize,
+    /// Holds `text` in brackets if it turns out to be needed.
+    array: &'t OnceCell<String>,
+}
+
+impl<'de> Deserializer<'de> for TextProbe<'de> {
+    type Error = ProbeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ProbeError> {
+        Err(ProbeError::NotTuple)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ProbeError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ProbeError> {
+        let array = self.array.get_or_init(|| bracketed(self.text));
+        let padded = Padded {
+            visitor,
+            len,
+            count: self.count,
+        };
+        serde_json::Deserializer::from_str(array)
+            .deserialize_seq(padded)
+            .map_err(|error| ProbeError::Other(error.to_string()))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
+        newtype_struct seq tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// As [`TextProbe`], from values.
+struct ValuesProbe<'v>(&'v mut Vec<Value>);
+
+impl<'de> Deserializer<'de> for ValuesProbe<'_> {
+    type Error = ProbeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ProbeError> {
+        Err(ProbeError::NotTuple)
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ProbeError> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ProbeError> {
+        let mut values = std::mem::take(self.0);
+        values.resize(len, Value::Null);
+        visitor
+            .visit_seq(SeqDeserializer::new(values.into_iter()))
+            .map_err(|error: crate::socket::value::ValueError| ProbeError::Other(error.to_string()))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
+        newtype_struct seq tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// Shows a sequence of `count` elements to `visitor` as one of `len`: filled up with `null`, the rest skipped.
+struct Padded<V> {
+    visitor: V,
+    len: usize,
+    count: usize,
+}
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Padded<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(formatter)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<V::Value, A::Error> {
+        let value = self.visitor.visit_seq(PaddedSeq {
+            seq: &mut seq,
+            len: self.len,
+            count: self.count,
+        })?;
+        skip_rest(seq)?;
+        Ok(value)
+    }
+}
+
+struct PaddedSeq<'a, A> {
+    seq: &'a mut A,
+    len: usize,
+    count: usize,
+}
+
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for PaddedSeq<'_, A> {
+    type Error = A::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, A::Error> {
+        if self.len == 0 {
+            return Ok(None);
+        }
+        self.len -= 1;
+        if self.count == 0 {
+            return seed.deserialize(().into_deserializer()).map(Some);
+        }
+        self.count -= 1;
+        self.seq.next_element_seed(seed)
+    }
+}
+
+fn skip_rest<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<(), A::Error> {
+    while seq.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+struct Nth<T> {
+    index: usize,
+    marker: std::marker::PhantomData<T>,
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Nth<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("arguments")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<T, A::Error> {
+        for _ in 0..self.index {
+            let _: Option<IgnoredAny> = seq.next_element()?;
+        }
+        let value = seq
+            .next_element()?
+            .ok_or_else(|| serde::de::Error::invalid_length(self.index, &self))?;
+        skip_rest(seq)?;
+        Ok(value)
+    }
+}
