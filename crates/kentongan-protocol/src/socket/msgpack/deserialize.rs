@@ -23,7 +23,7 @@ fn reader(bytes: &[u8]) -> Human<'_> {
     Slice::from_read_ref(bytes).with_human_readable()
 }
 
-fn misfit(error: impl ToString) -> ArgsError {
+fn misfit(error: &impl ToString) -> ArgsError {
     ArgsError::Deserialize(error.to_string())
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn args_deserialize<T: DeserializeOwned>(
     bytes: &[u8],
     count: u32,
 ) -> Result<T, ArgsError> {
-    T::deserialize(Arguments { bytes, count }).map_err(misfit)
+    T::deserialize(Arguments { bytes, count }).map_err(|error| misfit(&error))
 }
 
 /// The argument at `index`, nil if there is none.
@@ -43,21 +43,21 @@ pub(crate) fn argument<T: DeserializeOwned>(
     index: usize,
 ) -> Result<T, ArgsError> {
     if index >= count as usize {
-        return T::deserialize(&mut reader(NIL)).map_err(misfit);
+        return T::deserialize(&mut reader(NIL)).map_err(|error| misfit(&error));
     }
     let mut skipped = Reader::new(bytes);
     for _ in 0..index {
-        skipped.skip().map_err(misfit)?;
+        skipped.skip().map_err(|error| misfit(&error))?;
     }
     let rest = bytes.get(skipped.at()..).unwrap_or_default();
-    T::deserialize(&mut reader(rest)).map_err(misfit)
+    T::deserialize(&mut reader(rest)).map_err(|error| misfit(&error))
 }
 
 /// All arguments as dynamic values.
 pub(crate) fn values(bytes: &[u8], count: u32) -> Result<Vec<Value>, ArgsError> {
     let mut reader = reader(bytes);
     (0..count)
-        .map(|_| de::Deserialize::deserialize(&mut reader).map_err(misfit))
+        .map(|_| de::Deserialize::deserialize(&mut reader).map_err(|error| misfit(&error)))
         .collect()
 }
 

@@ -251,10 +251,12 @@ fn the_same_key_in_different_maps_is_accepted() {
 
 #[test]
 fn limits_are_inclusive() {
-    let mut limits = Limits::default();
-    limits.event_name_bytes_max = 3;
-    limits.namespace_bytes_max = 4;
-    limits.object_keys_max = 4;
+    let mut limits = Limits {
+        event_name_bytes_max: 3,
+        namespace_bytes_max: 4,
+        object_keys_max: 4,
+        ..Limits::default()
+    };
     let check = |data: &[u8], expected: Option<DecodeError>| {
         assert_eq!(decode_packet(data, &limits).err(), expected, "{data:x?}");
     };
