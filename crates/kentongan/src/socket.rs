@@ -4,7 +4,7 @@
 //! `activate` to `end`, each of which happens once; joining is refused outside of that (or, in middleware, before it).
 
 pub(crate) mod acks;
-mod emit;
+pub(crate) mod emit;
 mod listen;
 
 use std::{
@@ -22,6 +22,7 @@ use kentongan_protocol::{
 use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 
+pub(crate) use self::emit::{outgoing, sent};
 use crate::{
     error::JoinError,
     handler::listeners::Listeners,
@@ -110,6 +111,16 @@ impl Socket {
     #[must_use]
     pub fn transport(&self) -> &'static str {
         self.0.session.transport().as_str()
+    }
+
+    /// Takes what middleware set on `other`, which will not be let in under its own id.
+    pub(crate) fn adopt(&self, other: &Self) {
+        let Some(theirs) = other.0.extra.get() else { return };
+        let ours = self.0.extra();
+        std::mem::swap(&mut *ours.listeners.write(), &mut *theirs.listeners.write());
+        std::mem::swap(&mut *ours.extensions.write(), &mut *theirs.extensions.write());
+        std::mem::swap(&mut *ours.identity.write(), &mut *theirs.identity.write());
+        std::mem::swap(&mut *ours.early_rooms.lock(), &mut *theirs.early_rooms.lock());
     }
 
     // --- rooms ---

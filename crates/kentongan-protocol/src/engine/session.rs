@@ -274,6 +274,11 @@ impl Session {
         self.outbox.pop()
     }
 
+    /// Whether [`Session::poll_transmit`] would return a frame.
+    pub fn has_transmit(&self) -> bool {
+        !self.is_closed() && self.transport == Transport::WebSocket && (self.heartbeat.has_ping() || self.outbox.has_waiting())
+    }
+
     /// The kernel took `bytes` of what [`Session::poll_transmit`] handed out, counted as [`Frame::len`] counts.
     /// A driver that writes another form of a frame (deflated) reports the frame's `len` when its last byte is gone.
     pub fn handle_transmit_progress(&mut self, now: Instant, bytes: usize) {

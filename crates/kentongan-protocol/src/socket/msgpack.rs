@@ -1,75 +1,214 @@
-//! (msgpack)
-#![allow(
-    unused_variables,
-    dead_code,
-    missing_docs,
-    reason = "replaced at the merge"
-)]
-use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+//! The msgpack form of packets (socket.io-msgpack-parser 3): one binary message holds a whole packet as a map.
+//!
+//! Owns the way from such a message to a [`Packet`] and back. Arguments are kept in a normalised form, plain msgpack
+//! without extensions, so that everything behind it reads them with any msgpack reader. It must not know sessions,
+//! the JSON form, or which event names are reserved: this parser reserves none (protocol notes 10).
 
-use super::args::ArgsError;
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::args::Args;
 use super::decode::DecodeError;
-use super::packet::Packet;
-use super::value::Value;
+use super::packet::{Packet, PacketType, ROOT_NAMESPACE};
 use crate::limits::Limits;
 
-fn none<T>() -> Result<T, ArgsError> {
-    Err(ArgsError::Serialize("msgpack".to_owned()))
-}
+mod date;
+mod deserialize;
+mod normalise;
+mod read;
+mod serialize;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub(crate) use deserialize::{args_deserialize, argument, values};
+pub(crate) use serialize::{args_from_serialize, from_values};
+pub(crate) use write::{
+    encode_ack, encode_client_connect, encode_connect, encode_connect_error, encode_disconnect,
+    encode_event, push_str,
+};
+
+use normalise::{copy_value, refuse_duplicates};
+use read::{Head, Reader};
+
+/// Decodes one message. Every length in it is held against the bytes that are there; nothing is reserved from it.
 pub(crate) fn decode_packet(data: &[u8], limits: &Limits) -> Result<Packet, DecodeError> {
-    Err(DecodeError::Empty)
+    if data.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if data.len() > limits.message_bytes_max {
+        return Err(DecodeError::TooLarge {
+            bytes: data.len(),
+            max: limits.message_bytes_max,
+        });
+    }
+    let fields = Fields::read(data, limits)?;
+    let kind = fields.kind.ok_or(DecodeError::UnknownType)?;
+    let ns = namespace(fields.ns.ok_or(DecodeError::Namespace)?, limits)?;
+    let data = fields.data;
+    match kind {
+        PacketType::Connect => Ok(Packet::Connect {
+            ns,
+            auth: data.map(object).transpose()?,
+        }),
+        PacketType::Disconnect if data.is_some() => Err(DecodeError::Payload),
+        PacketType::Disconnect => Ok(Packet::Disconnect { ns }),
+        PacketType::Event => {
+            let (name, args) = event(data.ok_or(DecodeError::Payload)?, limits)?;
+            Ok(Packet::Event {
+                ns,
+                id: fields.id,
+                name,
+                args,
+            })
+        }
+        PacketType::Ack => {
+            let data = data.ok_or(DecodeError::Payload)?;
+            let mut reader = Reader::new(&data);
+            let Head::Array(count) = reader.head()? else {
+                return Err(DecodeError::Payload);
+            };
+            let from = reader.at();
+            Ok(Packet::Ack {
+                ns,
+                id: fields.id.ok_or(DecodeError::AckWithoutId)?,
+                args: Args::from_msgpack(Bytes::from(data).slice(from..), count),
+            })
+        }
+        PacketType::ConnectError => {
+            let data = data.ok_or(DecodeError::Payload)?;
+            match Reader::new(&data).head()? {
+                Head::Map(_) | Head::Str(_) => Ok(Packet::ConnectError {
+                    ns,
+                    data: Args::from_msgpack(Bytes::from(data), 1),
+                }),
+                _ => Err(DecodeError::Payload),
+            }
+        }
+    }
 }
-pub(crate) fn args_from_serialize<T: Serialize + ?Sized>(
-    value: &T,
-) -> Result<(Bytes, u32), ArgsError> {
-    none()
-}
-pub(crate) fn args_deserialize<T: DeserializeOwned>(
-    bytes: &[u8],
-    count: u32,
-) -> Result<T, ArgsError> {
-    none()
-}
-pub(crate) fn argument<T: DeserializeOwned>(
-    bytes: &[u8],
-    count: u32,
-    index: usize,
-) -> Result<T, ArgsError> {
-    none()
-}
-pub(crate) fn values(bytes: &[u8], count: u32) -> Result<Vec<Value>, ArgsError> {
-    none()
-}
-pub(crate) fn from_values(values: &[Value]) -> Result<(Bytes, u32), ArgsError> {
-    none()
-}
-pub(crate) fn push_str(bytes: &[u8], text: &str) -> Bytes {
-    Bytes::new()
-}
-pub(crate) fn encode_event(
-    ns: &str,
-    name: &str,
-    args: &[u8],
-    count: u32,
+
+/// The members of the packet map that mean something; a value of `undefined` counts as absent.
+#[derive(Default)]
+struct Fields<'a> {
+    kind: Option<PacketType>,
+    ns: Option<&'a str>,
     id: Option<u64>,
-    position: Option<&str>,
-) -> Vec<u8> {
-    Vec::new()
+    /// Normalised.
+    data: Option<Vec<u8>>,
 }
-pub(crate) fn encode_ack(ns: &str, id: u64, args: &[u8], count: u32) -> Vec<u8> {
-    Vec::new()
+
+impl<'a> Fields<'a> {
+    fn read(data: &'a [u8], limits: &Limits) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(data);
+        let Head::Map(members) = reader.head()? else {
+            return Err(DecodeError::Msgpack { at: 0 });
+        };
+        normalise::check_keys(members, limits)?;
+        let mut fields = Self::default();
+        let mut names = Vec::new();
+        let mut skipped = Vec::new();
+        for _ in 0..members {
+            let name = reader.key()?;
+            names.push(name);
+            if reader.skip_undefined() {
+                continue;
+            }
+            match name {
+                "type" => fields.kind = Some(packet_type(reader.head()?)?),
+                "nsp" => {
+                    let Head::Str(len) = reader.head()? else {
+                        return Err(DecodeError::Namespace);
+                    };
+                    fields.ns = Some(reader.text(len)?);
+                }
+                "id" => {
+                    let Head::Unsigned(id) = reader.head()? else {
+                        return Err(DecodeError::Id);
+                    };
+                    fields.id = Some(id);
+                }
+                "data" => {
+                    let mut copy = Vec::with_capacity(reader.rest());
+                    copy_value(&mut reader, &mut copy, limits)?;
+                    fields.data = Some(copy);
+                }
+                // Clients send their `options` along; they mean nothing here, but must be well-formed to be skipped.
+                _ => {
+                    skipped.clear();
+                    copy_value(&mut reader, &mut skipped, limits)?;
+                }
+            }
+        }
+        refuse_duplicates(&mut names)?;
+        if reader.rest() > 0 {
+            return Err(DecodeError::TrailingData);
+        }
+        Ok(fields)
+    }
 }
-pub(crate) fn encode_connect(ns: &str, sid: &str, pid: Option<&str>) -> Vec<u8> {
-    Vec::new()
+
+fn packet_type(head: Head) -> Result<PacketType, DecodeError> {
+    match head {
+        Head::Unsigned(0) => Ok(PacketType::Connect),
+        Head::Unsigned(1) => Ok(PacketType::Disconnect),
+        Head::Unsigned(2) => Ok(PacketType::Event),
+        Head::Unsigned(3) => Ok(PacketType::Ack),
+        Head::Unsigned(4) => Ok(PacketType::ConnectError),
+        _ => Err(DecodeError::UnknownType),
+    }
 }
-pub(crate) fn encode_connect_error(ns: &str, message: &str, data: Option<&Value>) -> Vec<u8> {
-    Vec::new()
+
+fn namespace(ns: &str, limits: &Limits) -> Result<ByteString, DecodeError> {
+    if ns == ROOT_NAMESPACE {
+        return Ok(ByteString::from_static(ROOT_NAMESPACE));
+    }
+    if ns.len() > limits.namespace_bytes_max {
+        return Err(DecodeError::NamespaceTooLong {
+            bytes: ns.len(),
+            max: limits.namespace_bytes_max,
+        });
+    }
+    if !ns.starts_with('/') || ns.chars().any(char::is_control) {
+        return Err(DecodeError::Namespace);
+    }
+    Ok(ns.into())
 }
-pub(crate) fn encode_disconnect(ns: &str) -> Vec<u8> {
-    Vec::new()
+
+/// The one argument of a CONNECT.
+fn object(data: Vec<u8>) -> Result<Args, DecodeError> {
+    match Reader::new(&data).head()? {
+        Head::Map(_) => Ok(Args::from_msgpack(Bytes::from(data), 1)),
+        _ => Err(DecodeError::Payload),
+    }
 }
-pub(crate) fn encode_client_connect(ns: &str, auth: Option<(&[u8], u32)>) -> Vec<u8> {
-    Vec::new()
+
+/// Splits `[name, ...args]`. A number becomes its decimal text, as JavaScript makes it a property name.
+fn event(data: Vec<u8>, limits: &Limits) -> Result<(ByteString, Args), DecodeError> {
+    let mut reader = Reader::new(&data);
+    let Head::Array(len) = reader.head()? else {
+        return Err(DecodeError::Payload);
+    };
+    let Some(count) = len.checked_sub(1) else {
+        return Err(DecodeError::Payload);
+    };
+    let name = match reader.head()? {
+        Head::Str(bytes) if bytes > limits.event_name_bytes_max => {
+            return Err(DecodeError::EventNameTooLong {
+                bytes,
+                max: limits.event_name_bytes_max,
+            });
+        }
+        Head::Str(bytes) => ByteString::from(reader.text(bytes)?),
+        Head::Unsigned(number) => number.to_string().into(),
+        Head::Negative(number) => number.to_string().into(),
+        // Adding zero turns -0 into 0.
+        Head::Float(number) => (number + 0.0).to_string().into(),
+        _ => return Err(DecodeError::EventNameType),
+    };
+    let from = reader.at();
+    Ok((
+        name,
+        Args::from_msgpack(Bytes::from(data).slice(from..), count),
+    ))
 }

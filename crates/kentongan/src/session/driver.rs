@@ -8,7 +8,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kentongan_protocol::engine::{
@@ -47,6 +47,8 @@ struct Driver {
     /// The code for our close frame.
     close_code: Option<u16>,
     phase: Phase,
+    /// When a peer that does not close is cut off.
+    linger_until: Option<Instant>,
 }
 
 /// Who takes the messages.
@@ -73,7 +75,7 @@ impl Driver {
                 Layer::Raw
             }
         };
-        Self { session, websocket, application, blocked: false, inbox_full: false, close_code: None, phase: Phase::Open }
+        Self { session, websocket, application, blocked: false, inbox_full: false, close_code: None, phase: Phase::Open, linger_until: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
@@ -102,6 +104,10 @@ impl Driver {
         if sleep.poll(cx).is_pending() {
             return;
         }
+        if self.linger_until.is_some_and(|until| until <= now()) {
+            self.websocket = None;
+            self.linger_until = None;
+        }
         let session = Arc::clone(&self.session);
         session.machine(|machine, now| machine.handle_timeout(&session.engine.session, now));
         if let Layer::SocketIo(slots) = &mut self.application
@@ -121,8 +127,7 @@ impl Driver {
             Layer::SocketIo(slots) if self.phase == Phase::Open => slots.deadline(),
             _ => None,
         };
-        let linger = (self.phase == Phase::Lingering).then(|| now() + LINGER);
-        let next = [machine, slots, linger].into_iter().flatten().min();
+        let next = [machine, slots, self.linger_until].into_iter().flatten().min();
         let next = tokio::time::Instant::from_std(next.unwrap_or_else(|| now() + engine.session.ping_interval));
         // A timer that fires too early is cheaper than one that is moved at every packet.
         if sleep.is_elapsed() || next < sleep.deadline() {
@@ -305,9 +310,13 @@ impl Driver {
             || session.machine(|machine, _| machine.poll_transmit()),
             |bytes| {
                 metrics::add(&engine.metrics.bytes_out, bytes);
+                // Compressed bytes are fewer than what the outbox counts; the rest is settled when all is written.
                 session.machine(|machine, now| machine.handle_transmit_progress(now, bytes));
             },
         );
+        if matches!(result, Poll::Ready(Ok(()))) {
+            session.machine(|machine, now| machine.handle_transmit_done(now));
+        }
         let blocked = result.is_pending();
         if blocked != self.blocked {
             self.blocked = blocked;
@@ -333,6 +342,7 @@ impl Driver {
                 self.websocket = None;
             }
             self.phase = Phase::Lingering;
+            self.linger_until = self.websocket.is_some().then(|| now() + LINGER);
         }
         let stream_done = match &mut self.websocket {
             None => true,
@@ -340,6 +350,7 @@ impl Driver {
         };
         if stream_done {
             self.websocket = None;
+            self.linger_until = None;
         }
         let handlers_done = !matches!(&self.application, Layer::SocketIo(slots) if !slots.is_empty());
         if self.websocket.is_none() && handlers_done { Poll::Ready(()) } else { Poll::Pending }

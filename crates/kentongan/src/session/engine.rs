@@ -18,7 +18,7 @@ use crate::{
     config::SharedConfig,
     handshake::Handshake,
     id::Sid,
-    metrics::{self, Metrics},
+    metrics::{self, Metrics, RefusalCode},
     namespace::registry::Namespaces,
 };
 
@@ -48,21 +48,31 @@ impl Engine {
         self.closing.load(Ordering::Acquire)
     }
 
-    /// Opens a session and starts its task. `None` when the server is full or shutting down.
-    pub(crate) fn open(self: &Arc<Self>, handshake: Handshake, websocket: Option<WebSocket>) -> Option<Arc<Session>> {
-        let transport = if websocket.is_some() { Transport::WebSocket } else { Transport::Polling };
-        let session = Session::new(self, handshake, transport, websocket.as_ref().is_some_and(WebSocket::is_base64));
+    /// Opens a session on polling. `None` when the server is full or shutting down.
+    pub(crate) fn open(self: &Arc<Self>, handshake: Handshake) -> Option<Arc<Session>> {
+        let session = Session::new(self, handshake, Transport::Polling, false);
+        self.start(Arc::clone(&session), None).then_some(session)
+    }
+
+    /// A session for a WebSocket, not yet started: the open packet has to be queued first.
+    pub(crate) fn prepare(self: &Arc<Self>, handshake: Handshake, websocket: &WebSocket) -> Arc<Session> {
+        Session::new(self, handshake, Transport::WebSocket, websocket.is_base64())
+    }
+
+    /// Enters a session into the table and starts its task. `false` when the server is full or shutting down.
+    pub(crate) fn start(&self, session: Arc<Session>, websocket: Option<WebSocket>) -> bool {
         if self.is_closing() || !self.table.insert(&session, self.config.held.sessions_max) {
-            return None;
+            self.metrics.refused(RefusalCode::Unavailable);
+            return false;
         }
-        let (opened, open) = match transport {
+        let (opened, open) = match session.transport() {
             Transport::Polling => (&self.metrics.polling_opened, &self.metrics.polling_open),
             Transport::WebSocket => (&self.metrics.websocket_opened, &self.metrics.websocket_open),
         };
         metrics::add(opened, 1);
         metrics::add(open, 1);
-        tokio::spawn(driver::drive(Arc::clone(&session), websocket));
-        Some(session)
+        tokio::spawn(driver::drive(session, websocket));
+        true
     }
 
     pub(crate) fn find(&self, sid: &str) -> Option<Arc<Session>> {

@@ -1,0 +1,180 @@
+//! WebSockets: as the first transport of a session, and as the probe of one that polls.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use hyper::upgrade::OnUpgrade;
+use kentongan_protocol::{
+    engine::{
+        packet::Packet,
+        session::{ProbeId, ProbeStep},
+    },
+    websocket::handshake::{self as websocket_handshake, Handshake as WebSocketHandshake},
+};
+
+use super::{
+    handshake::open_packet,
+    polling,
+    query::Query,
+    reply::{self, Body, Refusal},
+};
+use crate::{
+    handshake::Handshake,
+    session::{
+        engine::Engine,
+        io::Io,
+        shared::Session,
+        websocket::{Received, WebSocket},
+    },
+};
+
+/// Opens a session on a WebSocket.
+pub(crate) fn open(engine: &Arc<Engine>, query: &Query<'_>, mut parts: Parts) -> Result<Response<Body>, Refusal> {
+    let (on_upgrade, mut response, deflate) = accept(engine, &mut parts)?;
+    let base64 = query.base64;
+    let handshake = Handshake::new(&mut parts, engine.config.handshake_retention);
+    let engine = Arc::clone(engine);
+    if let Some(change) = &engine.config.hooks.initial_headers {
+        change(response.headers_mut());
+    }
+    tokio::spawn(async move {
+        let Some(mut websocket) = established(on_upgrade, &engine, deflate, base64).await else { return };
+        // The open packet is the first frame; the task writes it in its first turn.
+        let session = engine.prepare(handshake, &websocket);
+        websocket.queue_text(&open_packet(&session, &[]));
+        engine.start(session, Some(websocket));
+    });
+    Ok(response)
+}
+
+/// Starts the upgrade of a session that polls.
+pub(crate) async fn probe(session: &Arc<Session>, query: &Query<'_>, mut parts: Parts) -> Result<Response<Body>, Refusal> {
+    let engine = &session.engine;
+    if let Some(allow) = &engine.config.hooks.allow_request {
+        allow(&parts).await.map_err(Refusal::Forbidden)?;
+    }
+    let (on_upgrade, response, deflate) = accept(engine, &mut parts)?;
+    let probe = session.begin_probe().map_err(polling::refusal)?;
+    let (session, base64) = (Arc::clone(session), query.base64);
+    tokio::spawn(async move {
+        let open = OpenProbe { session: &session, probe };
+        let engine = &session.engine;
+        let Some(websocket) = established(on_upgrade, engine, deflate, base64).await else { return };
+        let timeout = engine.config.upgrade_timeout;
+        if let Ok(Some(websocket)) = tokio::time::timeout(timeout, run_probe(&open, websocket)).await {
+            session.upgraded(websocket);
+        }
+    });
+    Ok(response)
+}
+
+/// A probe that is under way; dropped, the session goes on without it.
+struct OpenProbe<'a> {
+    session: &'a Session,
+    probe: ProbeId,
+}
+
+impl Drop for OpenProbe<'_> {
+    fn drop(&mut self) {
+        self.session.end_probe(self.probe);
+    }
+}
+
+/// Speaks with a probing WebSocket until it wins (then it is returned) or loses (then it is closed).
+async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<WebSocket> {
+    let config = &open.session.engine.config;
+    let won = std::future::poll_fn(|cx| {
+        loop {
+            let mut step = None;
+            let read = websocket.poll_read(cx, config, |received| {
+                let packet = match received {
+                    Received::Text(text) => Packet::decode_text(text).ok(),
+                    Received::Binary(_) => None,
+                };
+                let decided = packet.map_or(ProbeStep::Reject, |packet| open.session.probe_packet(open.probe, &packet));
+                step = Some(decided);
+                decided == ProbeStep::ReplyPong
+            });
+            match step {
+                Some(ProbeStep::Upgraded) => return std::task::Poll::Ready(true),
+                Some(ProbeStep::Reject) => return std::task::Poll::Ready(false),
+                Some(ProbeStep::ReplyPong) => websocket.queue_text("3probe"),
+                None => {}
+            }
+            if websocket.poll_write(cx, || None, |_| {}).is_ready_and(Result::is_err) {
+                return std::task::Poll::Ready(false);
+            }
+            match read {
+                std::task::Poll::Ready(Ok(_)) => {}
+                std::task::Poll::Ready(Err(_)) => return std::task::Poll::Ready(false),
+                std::task::Poll::Pending => return std::task::Poll::Pending,
+            }
+        }
+    })
+    .await;
+    if won {
+        return Some(websocket);
+    }
+    websocket.close(None);
+    let farewell = std::future::poll_fn(|cx| {
+        let _ = websocket.poll_write(cx, || None, |_| {});
+        let _ = websocket.poll_shutdown(cx);
+        websocket.poll_discard(cx)
+    });
+    // A peer that does not answer the close frame is cut off.
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
+    None
+}
+
+trait ReadyAnd<T> {
+    fn is_ready_and(&self, predicate: impl FnOnce(&T) -> bool) -> bool;
+}
+
+impl<T> ReadyAnd<T> for std::task::Poll<T> {
+    fn is_ready_and(&self, predicate: impl FnOnce(&T) -> bool) -> bool {
+        matches!(self, std::task::Poll::Ready(value) if predicate(value))
+    }
+}
+
+/// Checks the WebSocket handshake (RFC 6455, section 4.2) and prepares the 101.
+fn accept(engine: &Engine, parts: &mut Parts) -> Result<(OnUpgrade, Response<Body>, bool), Refusal> {
+    if parts.method != http::Method::GET {
+        return Err(Refusal::HandshakeMethod);
+    }
+    let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let WebSocketHandshake { accept, protocol, deflate } = websocket_handshake::validate(headers, engine.config.deflate.is_some()).map_err(|error| {
+        tracing::debug!(code = error.code(), "websocket handshake refused");
+        Refusal::BadRequest
+    })?;
+    // Shared compressed frames need the full window; a client that wants a smaller one gets plain frames.
+    let deflate = deflate.filter(|params| params.server_max_window_bits == FULL_WINDOW_BITS);
+    let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Refusal::BadRequest)?;
+    let mut response = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
+    let out = response.headers_mut();
+    out.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    out.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    insert(out, header::SEC_WEBSOCKET_ACCEPT, &accept);
+    if let Some(protocol) = protocol {
+        insert(out, header::SEC_WEBSOCKET_PROTOCOL, &protocol);
+    }
+    if let Some(params) = &deflate {
+        insert(out, header::SEC_WEBSOCKET_EXTENSIONS, &params.to_string());
+    }
+    Ok((on_upgrade, response, deflate.is_some()))
+}
+
+fn insert(headers: &mut http::HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+async fn established(on_upgrade: OnUpgrade, engine: &Engine, deflate: bool, base64: bool) -> Option<WebSocket> {
+    let upgraded = on_upgrade.await.ok()?;
+    let (io, early) = Io::from_upgraded(upgraded);
+    Some(WebSocket::new(io, early, deflate, base64, &engine.config))
+}
+
+/// How long a losing probe may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+const FULL_WINDOW_BITS: u8 = 15;
