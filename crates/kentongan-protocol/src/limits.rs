@@ -42,3 +42,10 @@ impl Default for Limits {
         }
     }
 }
+
+/// Attachments in one packet that a stock JavaScript client still accepts (socket.io-parser 4.2.6 and later). A server
+/// that sends more makes every such client close with "parse error", so this bounds what we send, not what we accept.
+pub const SENT_ATTACHMENTS_MAX: usize = 10;
+
+/// Ceiling on [`Limits::depth_max`]: values are read by recursion, and serde_json itself stops at 128.
+pub const DEPTH_CEILING: usize = 120;
