@@ -96,6 +96,10 @@ impl Heartbeat {
         Beat::Ping
     }
 
+    pub(super) fn has_ping(&self) -> bool {
+        self.ping_unsent
+    }
+
     pub(super) fn take_ping(&mut self) -> bool {
         std::mem::take(&mut self.ping_unsent)
     }

@@ -57,6 +57,10 @@ impl Outbox {
         }
     }
 
+    pub(super) fn has_waiting(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// The oldest frame, for the WebSocket.
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let frame = self.take()?;
