@@ -177,6 +177,7 @@ describe("chat page", { concurrency: 2 }, () => {
     await budi.sees("while Ayu was away 2");
     await budi.memberGone("Ayu");
     await ayu.phase("offline");
+    assert.equal(await ayu.page.locator("#members-title").textContent(), "Last seen here");
     assert.match(await ayu.detail(/no answer/), /no answer for 4 s · (next try|trying)/);
     await ayu.page.locator("#retry").waitFor();
     await shot(ayu, "offline");

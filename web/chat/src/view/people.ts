@@ -39,6 +39,7 @@ export class RoomsView {
 
 export class MembersView {
   private readonly list = byId("members", HTMLElement);
+  private readonly title = byId("members-title", HTMLElement);
   private readonly count = byId("member-count", HTMLElement);
   private readonly nodes = new Map<string, { item: HTMLLIElement; name: string }>();
 
@@ -46,6 +47,8 @@ export class MembersView {
 
   show(room: Room, connected: boolean): void {
     this.list.classList.toggle("stale", !connected);
+    // Without a line nobody knows who is here.
+    setText(this.title, connected ? "Here now" : "Last seen here");
     setText(this.count, String(room.members.length));
     const gone = new Set(this.nodes.keys());
     const items = room.members.map((member) => {

@@ -59,7 +59,7 @@ export class StatusView {
 
   private connectedDetail(state: LineState, fresh: boolean): string {
     const parts = [transportText(state)];
-    if (fresh) parts.push(state.comeback === "recovered" ? "recovered, nothing missed" : "reloaded from the server");
+    if (fresh) parts.push(state.comeback === "recovered" ? "recovered, nothing lost" : "reloaded from the server");
     if (fresh && this.missed > 0) parts.push(this.missed === 1 ? "1 new message" : `${this.missed} new messages`);
     return parts.join(" · ");
   }
