@@ -120,8 +120,9 @@ composer.onSend = (text) => {
   return true;
 };
 composer.onTyping = (on) => {
-  // Volatile: a typing sign that cannot go out now is worthless later.
-  if (current.joined) socket.volatile.emit("typing", { room: current.info.id, on });
+  // Not sent without a line, where it would be kept for later. Not volatile either: the client would
+  // drop it whenever another message is just being written, and the sign would come 3 s late.
+  if (current.joined) socket.emit("typing", { room: current.info.id, on });
 };
 messagesView.onRetry = (id) => {
   current.setDelivery(id, "sending");

@@ -1,7 +1,9 @@
 // The chat page in a real browser against the server of CHAT_CMD. Every test has its own server and windows.
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { after, before, describe, test } from "node:test";
+import { io } from "socket.io-client";
 import { launchBrowser, openWindow, shot, startProxy, startServer } from "./harness.mjs";
 
 let browser;
@@ -17,6 +19,13 @@ function chatTest(name, body) {
         const opened = await openWindow(browser, base + path, person, options);
         open.push(() => opened.close());
         return opened;
+      },
+      /** The stock client without a page. */
+      async client() {
+        const socket = io(server.url, { ackTimeout: 5_000, forceNew: true });
+        open.push(() => socket.disconnect());
+        await once(socket, "connect");
+        return socket;
       },
       async proxy() {
         const proxy = await startProxy(server.port);
@@ -68,6 +77,8 @@ describe("chat page", { concurrency: 2 }, () => {
   chatTest("typing is shown and gone, by stopping, by sending and by leaving", async (chat) => {
     const ayu = await chat.window("Ayu");
     const budi = await chat.window("Budi");
+    // Volatile: while a window changes its transport, a sign may rightly be dropped.
+    for (const person of [ayu, budi]) await person.phase("connected", '[data-transport="websocket"]');
     const sign = (text) => ayu.page.locator("#typing-text").filter({ hasText: text }).waitFor();
     const noSign = () => ayu.page.waitForFunction(() => document.querySelector("#typing-text").textContent === "");
 
@@ -219,7 +230,7 @@ describe("chat page", { concurrency: 2 }, () => {
     assert.deepEqual(await ayu.texts(), await budi.texts());
   });
 
-  chatTest("an answer lost on the way back: the retry with the same id is not a second message", async (chat) => {
+  chatTest("an answer lost on the way back: the message in the outbox and the one in the history are one", async (chat) => {
     const ayu = await chat.window("Ayu");
     const budi = await chat.window("Budi");
     await ayu.say("only once");
@@ -237,6 +248,55 @@ describe("chat page", { concurrency: 2 }, () => {
     await budi.sees("and on");
     assert.deepEqual(await ayu.texts(), ["only once", "and on"]);
     assert.deepEqual(await budi.texts(), ["only once", "and on"]);
+  });
+
+  chatTest("the server: an id posted again is answered and not sent again, by its own author only", async (chat) => {
+    const [ayu, budi] = await Promise.all([chat.client(), chat.client()]);
+    const heard = [];
+    budi.on("message", (message) => heard.push(message));
+    const joined = await ayu.emitWithAck("join", { room: "square", user: "u-ayu", name: "Ayu" });
+    assert.deepEqual({ ...joined, epoch: typeof joined.epoch }, { ok: true, epoch: "string", history: [], members: [{ user: "u-ayu", name: "Ayu" }] });
+    const { members } = await budi.emitWithAck("join", { room: "square", user: "u-budi", name: " Budi " });
+    assert.deepEqual(members, [{ user: "u-ayu", name: "Ayu" }, { user: "u-budi", name: "Budi" }]);
+
+    const first = await ayu.emitWithAck("post", { room: "square", id: "m1", text: " once " });
+    assert.deepEqual({ ...first, at: typeof first.at }, { ok: true, seq: 1, at: "number" });
+    assert.deepEqual(await ayu.emitWithAck("post", { room: "square", id: "m1", text: "once" }), first);
+    const foreign = await budi.emitWithAck("post", { room: "square", id: "m1", text: "not Ayu's" });
+    assert.equal(foreign.seq, 2);
+    await ayu.emitWithAck("post", { room: "square", id: "m2", text: "end" });
+    // In order, so the answer to a later request says that everything before it has arrived.
+    const { history } = await budi.emitWithAck("join", { room: "square", user: "u-budi", name: "Budi" });
+    assert.deepEqual(heard.map(({ id, text }) => [id, text]), [["m1", "once"], ["m2", "end"]]);
+    assert.deepEqual(heard[0], { room: "square", id: "m1", seq: 1, user: "u-ayu", name: "Ayu", text: "once", at: first.at });
+    assert.deepEqual(history.map(({ seq, user }) => [seq, user]), [[1, "u-ayu"], [2, "u-budi"], [3, "u-ayu"]]);
+  });
+
+  chatTest("the server: what is not allowed is refused by name", async (chat) => {
+    const ayu = await chat.client();
+    const me = { user: "u-ayu", name: "Ayu" };
+    const code = async (event, request) => {
+      const answer = await ayu.emitWithAck(event, request);
+      return answer.ok ? "ok" : answer.error.code;
+    };
+    const message = { room: "square", id: "m1", text: "hello" };
+    for (const [event, request, expected] of [
+      ["post", message, "not_joined"],
+      ["join", { ...me, room: "palace" }, "no_such_room"],
+      ["join", { ...me, room: "square", name: "   " }, "bad_name"],
+      ["join", { ...me, room: "square", name: "x".repeat(33) }, "bad_name"],
+      ["join", { ...me, room: "square", name: 7 }, "bad_name"],
+      ["join", { room: "square", name: "Ayu" }, "bad_name"],
+      ["join", { ...me, room: "square", name: "x".repeat(32) }, "ok"],
+      ["post", { ...message, text: " \n " }, "bad_message"],
+      ["post", { ...message, text: "x".repeat(2001) }, "bad_message"],
+      ["post", { ...message, id: "" }, "bad_message"],
+      ["post", { ...message, id: "x".repeat(65) }, "bad_message"],
+      ["post", { ...message, room: "market" }, "not_joined"],
+      ["post", { ...message, text: "x".repeat(2000) }, "ok"],
+    ]) {
+      assert.equal(await code(event, request), expected, `${event} ${JSON.stringify(request).slice(0, 80)}`);
+    }
   });
 
   chatTest("the browser goes offline and comes back", async (chat) => {
@@ -312,10 +372,12 @@ describe("chat page", { concurrency: 2 }, () => {
     ];
     const evil = await chat.window(name);
     const ayu = await chat.window("Ayu");
+    // Typing signs are volatile: while a window changes its transport, one may rightly be dropped.
+    await ayu.phase("connected", '[data-transport="websocket"]');
     for (const text of texts) await evil.say(text);
+    await ayu.sees(texts.at(-1));
     await evil.page.locator("#text").pressSequentially("x");
     await ayu.page.locator("#typing-text", { hasText: name }).waitFor();
-    await ayu.sees(texts.at(-1));
     for (const person of [ayu, evil]) {
       assert.deepEqual(await person.texts(), texts);
       assert.equal(await person.page.locator("#messages, #members, #typing").locator("img, script, svg, a, h1, b").count(), 0);
