@@ -88,7 +88,7 @@ enum Task {
 
 fn main() -> ExitCode {
     match run(&Arguments::parse().task) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::FAILURE
@@ -96,31 +96,34 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: &Task) -> Result<(), Failure> {
+fn run(task: &Task) -> Result<ExitCode, Failure> {
     let workspace = Workspace::locate()?;
     child::end_on_interrupt()?;
     match task {
-        Task::Demo { listen, no_open } => demo::run(
-            &workspace,
-            *listen,
-            if *no_open {
+        Task::Demo { listen, no_open } => {
+            let browser = if *no_open {
                 demo::Browser::Leave
             } else {
                 demo::Browser::Open
-            },
-        ),
-        Task::Test { fast } => suite::run(
-            &workspace,
-            if *fast {
+            };
+            demo::run(&workspace, *listen, browser)?;
+        }
+        Task::Test { fast } => {
+            let ring = if *fast {
                 steps::Ring::Fast
             } else {
                 steps::Ring::Full
-            },
-        ),
-        Task::Tidy => tidy::run(&workspace),
-        Task::Sim { seeds, seed } => sim::run(&workspace, *seeds, *seed),
-        Task::Fuzz { target, runs } => fuzz::run(&workspace, target, *runs),
+            };
+            // The report has said it all; its summary stays the last line.
+            if suite::run(&workspace, ring)?.failed() > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Task::Tidy => tidy::run(&workspace)?,
+        Task::Sim { seeds, seed } => sim::run(&workspace, *seeds, *seed)?,
+        Task::Fuzz { target, runs } => fuzz::run(&workspace, target, *runs)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

@@ -42,12 +42,12 @@ pub(crate) fn steps() -> Vec<Step> {
         step("format", "", &["cargo fmt --all --check"]),
         step("tidy", "", &["{xtask} tidy"]),
         step("clippy", "", &["cargo clippy --workspace --all-targets --locked -- -D warnings"]),
-        step("tests", "", &["cargo test --workspace --all-targets --locked"]),
+        step("tests", "", &["cargo test --workspace --all-targets --locked --no-fail-fast"]),
         step("doc tests", "", &["cargo test --workspace --doc --locked"]),
         step(EXAMPLES, "", &["cargo build --release --locked -p kentongan --example fixture --example chat -p kentongan-protocol --example websocket_echo"]).full(),
         step("stock clients: node", "conformance/clients", &["npm ci --no-audit --no-fund", "node run.mjs"])
             .full().with(&[Tool::Node]).after(EXAMPLES).env(&[("FIXTURE_CMD", "{examples}/fixture")]),
-        step("stock clients: python", "conformance/clients", &["python3 -m venv {target}/venv/clients", "{target}/venv/clients/bin/pip install --quiet -r requirements.txt", "{target}/venv/clients/bin/python python/run.py"])
+        step("stock clients: python", "conformance/clients/python", &["python3 -m venv {target}/venv/clients", "{target}/venv/clients/bin/pip install --quiet -r requirements.txt", "{target}/venv/clients/bin/python run.py"])
             .full().with(&[Tool::Python]).after(EXAMPLES).env(&[("FIXTURE_CMD", "{examples}/fixture")]),
         step("autobahn: codec", "conformance/autobahn", &["python3 -m venv {target}/venv/autobahn", "{target}/venv/autobahn/bin/pip install --quiet -r requirements.txt", "{target}/venv/autobahn/bin/python run.py -- {examples}/websocket_echo --listen 127.0.0.1:0 --deflate"])
             .full().with(&[Tool::Python]).after(EXAMPLES),

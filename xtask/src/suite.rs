@@ -21,8 +21,8 @@ use crate::{
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(30 * 60);
 const SHOWN_LINES_MAX: usize = 60;
 
-/// Runs every step of the ring, also after a failure; fails when one of them failed.
-pub(crate) fn run(workspace: &Workspace, ring: Ring) -> Result<(), Failure> {
+/// Runs every step of the ring, also after a failure, and prints how they ended.
+pub(crate) fn run(workspace: &Workspace, ring: Ring) -> Result<Report, Failure> {
     let steps: Vec<Step> = steps()
         .into_iter()
         .filter(|step| step.ring == Ring::Fast || ring == Ring::Full)
@@ -51,12 +51,7 @@ pub(crate) fn run(workspace: &Workspace, ring: Ring) -> Result<(), Failure> {
         });
     }
     println!("\n{report}\n{}", report.summary());
-    // The summary is the last line of standard output; this one goes to standard error.
-    if report.failed() == 0 {
-        Ok(())
-    } else {
-        Err(Failure::new("some steps failed"))
-    }
+    Ok(report)
 }
 
 fn run_step(
