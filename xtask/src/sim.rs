@@ -27,7 +27,7 @@ pub(crate) fn run(workspace: &Workspace, seeds: u64, seed: Option<u64>) -> Resul
         Ok(())
     } else {
         Err(Failure::new(
-            "the simulator found a failure; the seed printed above replays it",
+            "the simulator test failed; where a seed is printed above, `--seeds 1 --seed S` replays it",
         ))
     }
 }
