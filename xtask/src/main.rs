@@ -1,2 +1,137 @@
-//! Tasks of this workspace.
-fn main() {}
+//! The tasks of this workspace, reached by `cargo xtask …` (the alias lives in `.cargo/config.toml`).
+//!
+//! Owns the command line. Each command is one module; what a test run consists of is the table in `steps.rs`,
+//! what a tidy tree is are the rules in `tidy/`. Knows nothing of how the library works.
+
+mod child;
+mod demo;
+mod failure;
+mod fuzz;
+mod progress;
+mod report;
+mod sim;
+mod steps;
+mod suite;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{failure::Failure, workspace::Workspace};
+
+/// The tasks of the Kentongan workspace.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    after_help = "\
+Where to start:
+  cargo xtask demo          see the library at work in a browser
+  cargo xtask test --fast   before every commit: format, lints, unit tests, tidy (a few minutes)
+  cargo xtask test          before every merge: the same, and stock clients, Autobahn, a real browser, licences
+
+Logs of every step are kept in target/xtask-logs/."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Builds the chat page and the chat server and runs them
+    ///
+    /// Needs Node.js 20 and npm for the page. The first run compiles the server in release mode, which takes a few
+    /// minutes; later runs start in seconds. Stop with Ctrl-C.
+    Demo {
+        /// Where the server listens
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        listen: SocketAddr,
+        /// Leave the browser alone; only print the address
+        #[arg(long)]
+        no_open: bool,
+    },
+    /// Runs every check of the project and prints a table of results
+    ///
+    /// A missing program is installed with apt-get where that is possible (root, or sudo without a password). A step
+    /// that cannot run fails; no step is ever skipped. The last line reads `N passed, N failed`.
+    Test {
+        /// Only format, lints, Rust tests and tidy: nothing that needs Node, Python or a browser
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Checks what the compiler does not: crate arrows, words, file sizes, lock files, links, attack tests
+    Tidy,
+    /// Runs the seeded simulator of kentongan-testkit
+    ///
+    /// Every run prints its seed; `--seeds 1 --seed S` replays one.
+    Sim {
+        /// How many seeds to run
+        #[arg(long, value_name = "N")]
+        seeds: u64,
+        /// The first seed; the following ones are counted up from it
+        #[arg(long, value_name = "S")]
+        seed: Option<u64>,
+    },
+    /// Runs one fuzz target of fuzz/ with libFuzzer, on the stable toolchain
+    Fuzz {
+        /// A file name of fuzz/fuzz_targets, without `.rs`
+        target: String,
+        /// How many inputs to try
+        #[arg(long, value_name = "N")]
+        runs: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse().task) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: &Task) -> Result<ExitCode, Failure> {
+    let workspace = Workspace::locate()?;
+    child::end_on_interrupt()?;
+    match task {
+        Task::Demo { listen, no_open } => {
+            let browser = if *no_open {
+                demo::Browser::Leave
+            } else {
+                demo::Browser::Open
+            };
+            demo::run(&workspace, *listen, browser)?;
+        }
+        Task::Test { fast } => {
+            let ring = if *fast {
+                steps::Ring::Fast
+            } else {
+                steps::Ring::Full
+            };
+            // The report has said it all; its summary stays the last line.
+            if suite::run(&workspace, ring)?.failed() > 0 {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Task::Tidy => tidy::run(&workspace)?,
+        Task::Sim { seeds, seed } => sim::run(&workspace, *seeds, *seed)?,
+        Task::Fuzz { target, runs } => fuzz::run(&workspace, target, *runs)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Arguments::command().debug_assert();
+    }
+}
