@@ -202,7 +202,7 @@ behaviour("acks: broadcast keeps the answers it has when one is missing", async 
   const room = t.name();
   await Promise.all(sockets.map((socket) => ask(socket, "join", room)));
   sockets.slice(1).forEach((socket, index) => socket.on("vote", (reply) => reply(index)));
-  const { timed_out, responses } = await ask(sockets[0], "broadcast_request", { via: "all", to: [room], event: "vote", args: [], timeout_ms: 400 });
+  const { timed_out, responses } = await ask(sockets[0], "broadcast_request", { via: "all", to: [room], event: "vote", args: [], timeout_ms: 1000 });
   assert.equal(timed_out, true);
   assert.deepEqual(responses.sort(), [0, 1]);
 });

@@ -182,7 +182,7 @@ behaviour("connect: a refused namespace can be asked for again on the same conne
 
 behaviour("connect: a slow middleware delays only its own namespace", async (t) => {
   const manager = t.manager();
-  const slow = manager.socket("/chat", { auth: { delay: 150 } });
+  const slow = manager.socket("/chat", { auth: { delay: 1000 } });
   const quick = manager.socket("/");
   const order = [];
   slow.on("connect", () => order.push("slow"));

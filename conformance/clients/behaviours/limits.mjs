@@ -83,6 +83,8 @@ behaviour("heartbeat: a frozen network is noticed on both sides", limits, async 
   const proxy = await t.proxy();
   const socket = await t.connect("/", { url: proxy.url });
   if (t.transport === "upgrade") await t.upgraded(socket);
+  // Node forgets an unanswered ping when a session is upgraded: let one heartbeat pass on the final transport.
+  await heartbeats(socket, 1);
   await marker(socket);
   const { id } = socket;
   const end = once(socket, "disconnect");

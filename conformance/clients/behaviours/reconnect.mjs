@@ -183,7 +183,7 @@ behaviour("retries: events arrive in order, one at a time", { since: "4.6" }, as
 });
 
 behaviour("retries: a silent server is asked again, then it fails", { since: "4.6" }, async (t) => {
-  const socket = await t.connect("/", { retries: 2, ackTimeout: 40 });
+  const socket = await t.connect("/", { retries: 2, ackTimeout: 500 });
   const error = await new Promise((resolve) => socket.emit("ack_never", resolve));
   assert.match(error.message, /timed out/);
   const { incoming } = await new Promise((resolve) => socket.emit("tail", (_, value) => resolve(value)));

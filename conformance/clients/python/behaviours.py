@@ -548,7 +548,9 @@ async def the_client_leaves(scene):
     identifier = two.id()
     await two.disconnect()
     assert await two.event("disconnect") == ("client disconnect",)
-    assert (await one.call("ended", identifier))["reason"] in ("client namespace disconnect", "transport close")
+    # "ping timeout": the synchronous polling client sometimes stops before it has sent that it leaves.
+    expected = ("client namespace disconnect", "transport close", "ping timeout")
+    assert (await one.call("ended", identifier))["reason"] in expected[: 3 if scene.transports == ["polling"] else 2]
 
 
 @behaviour

@@ -31,7 +31,10 @@ class _Driver:
         async def wait():
             while not condition():
                 self.changed.clear()
-                await self.changed.wait()
+                try:
+                    await asyncio.wait_for(self.changed.wait(), 0.02)
+                except asyncio.TimeoutError:
+                    pass  # A client's attribute may have changed without an event.
 
         try:
             await asyncio.wait_for(wait(), PATIENCE)

@@ -10,7 +10,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 REFERENCE = f"node {shlex.quote(str(HERE.parent / 'reference' / 'server.mjs'))}"
 
 PROFILES = {
-    "default": [],
+    # The synchronous client may end a polling session without its close packet, and then waits for the next ping.
+    "default": "--ping-interval 2000 --ping-timeout 3000".split(),
     "msgpack": ["--msgpack"],
     "recovery": ["--recovery"],
     "limits": "--max-payload 20000 --ping-interval 500 --ping-timeout 1000 --connect-timeout 500".split(),

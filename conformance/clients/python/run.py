@@ -46,8 +46,13 @@ def case(driver, transport, urls, only):
 
 
 class Lines(unittest.TestResult):
+    def startTest(self, test):
+        super().startTest(test)
+        self.started = time.monotonic()
+
     def line(self, test, passed, detail=""):
-        print(json.dumps({"name": test._testMethodName, "passed": passed, "detail": detail}), flush=True)
+        seconds = round(time.monotonic() - self.started, 2)
+        print(json.dumps({"name": test._testMethodName, "passed": passed, "seconds": seconds, "detail": detail}), flush=True)
 
     def addSuccess(self, test):
         self.line(test, True)
@@ -109,6 +114,9 @@ def main():
                 if code:
                     problems += 1
                     print(f"BROKEN {kind} {transport}: the test process ended with code {code}")
+                for result in results:
+                    if result["seconds"] > 5:
+                        print(f"SLOW {kind} {transport}: {result['name']} took {result['seconds']} s")
                 rows.append((kind, transport, len(results) - len(failed), len(failed), seconds))
     finally:
         for fixture in fixtures.values():
