@@ -37,7 +37,7 @@ function runOne({ module, version }, setup) {
   const child = spawn(process.execPath, [
     "--experimental-websocket", "--no-warnings", "--test-force-exit", `--test-reporter=${here("lib/reporter.mjs")}`, "--test-reporter-destination=stdout", here("suite.test.mjs"),
   ], {
-    cwd: here("."), stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, CLIENT: module, VERSION: version, SETUP: setup, URLS: urls, SERVER: server, ONLY: flags.only ?? "" },
   });
   const results = [];
