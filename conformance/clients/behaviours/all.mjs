@@ -1,0 +1,12 @@
+import "./connect.mjs";
+import "./values.mjs";
+import "./binary.mjs";
+import "./acks.mjs";
+import "./rooms.mjs";
+import "./namespaces.mjs";
+import "./ending.mjs";
+import "./reconnect.mjs";
+import "./order.mjs";
+import "./listeners.mjs";
+import "./limits.mjs";
+import "./recovery.mjs";
