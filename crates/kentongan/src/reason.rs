@@ -94,6 +94,7 @@ impl From<CloseReason> for DisconnectReason {
             CloseReason::ParseError => Self::ParseError,
             CloseReason::ForcedClose => Self::ForcedClose,
             CloseReason::SlowConsumer => Self::SlowConsumer,
+            _ => Self::ForcedClose,
         }
     }
 }

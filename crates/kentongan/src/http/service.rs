@@ -105,7 +105,8 @@ where
     B::Data: Send,
 {
     let (parts, body) = request.into_parts();
-    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    let uri = parts.uri.clone();
+    let query = Query::parse(uri.query().unwrap_or_default());
     let transports = engine.config.transports;
     let websocket = match query.transport.as_deref() {
         Some("polling") if transports.polling() => false,

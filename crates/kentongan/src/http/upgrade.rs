@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
 use kentongan_protocol::{
     engine::{
