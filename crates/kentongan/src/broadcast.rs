@@ -59,14 +59,23 @@ pub struct SocketInfo {
 impl<T> Answers<T> {
     /// The answers alone.
     pub fn into_values(self) -> Vec<T> {
-        self.given.into_iter().filter_map(|(_, answer)| answer.ok()).collect()
+        self.given
+            .into_iter()
+            .filter_map(|(_, answer)| answer.ok())
+            .collect()
     }
 }
 
 impl Broadcast {
     pub(crate) fn new(namespace: Arc<NamespaceInner>) -> Self {
         let timeout = namespace.config.ack_timeout;
-        Self { namespace, targets: Targets::default(), class: Class::Reliable, compress: true, timeout }
+        Self {
+            namespace,
+            targets: Targets::default(),
+            class: Class::Reliable,
+            compress: true,
+            timeout,
+        }
     }
 
     pub(crate) fn but_not(mut self, socket: Sid) -> Self {
@@ -110,7 +119,8 @@ impl Broadcast {
     /// [`EmitError`] when it cannot be sent to anyone. A recipient that is too slow is closed, recoverable, and counted.
     pub fn emit(self, event: &str, data: impl IntoArgs) -> Result<(), EmitError> {
         let args = self.prepare(event, data)?;
-        self.namespace.publish(&self.targets, event, &args, self.class, self.compress);
+        self.namespace
+            .publish(&self.targets, event, &args, self.class, self.compress);
         Ok(())
     }
 
@@ -118,13 +128,18 @@ impl Broadcast {
     ///
     /// # Errors
     /// [`EmitError`] when it cannot be sent to anyone.
-    pub async fn emit_with_ack<T: DeserializeOwned>(self, event: &str, data: impl IntoArgs) -> Result<Answers<T>, EmitError> {
+    pub async fn emit_with_ack<T: DeserializeOwned>(
+        self,
+        event: &str,
+        data: impl IntoArgs,
+    ) -> Result<Answers<T>, EmitError> {
         let args = self.prepare(event, data)?;
         let namespace = &self.namespace;
         let id = namespace.acks.next_id();
         let sockets = namespace.hub.sockets(&self.targets);
         let (entry, answers) = namespace.acks.expect_many(&sockets, id);
-        let frame = encode::event(&namespace.name, event, &args, Some(id), None).with_compress(self.compress);
+        let frame = encode::event(&namespace.name, event, &args, Some(id), None)
+            .with_compress(self.compress);
         for socket in &sockets {
             // A recipient that is gone is answered for by its end.
             let _ = crate::socket::sent(socket, socket.send(frame.clone(), self.class));
@@ -132,20 +147,38 @@ impl Broadcast {
         let (given, missing) = answers.collect(self.timeout).await;
         drop(entry);
         metrics::add(&namespace.metrics.acks_timed_out, missing.len());
-        let given = given.into_iter().map(|(id, answer)| (id, answer.and_then(|args| args.deserialize().map_err(AckError::Answer)))).collect();
+        let given = given
+            .into_iter()
+            .map(|(id, answer)| {
+                (
+                    id,
+                    answer.and_then(|args| args.deserialize().map_err(AckError::Answer)),
+                )
+            })
+            .collect();
         Ok(Answers { given, missing })
     }
 
     /// The sockets that are meant.
     #[must_use]
     pub fn sockets(&self) -> Vec<Socket> {
-        self.namespace.hub.sockets(&self.targets).into_iter().map(Socket).collect()
+        self.namespace
+            .hub
+            .sockets(&self.targets)
+            .into_iter()
+            .map(Socket)
+            .collect()
     }
 
     /// What there is to know of the sockets that are meant.
     #[must_use]
     pub fn fetch_sockets(&self) -> Vec<SocketInfo> {
-        let info = |socket: Socket| SocketInfo { id: socket.id(), rooms: socket.rooms(), data: socket.data(), socket };
+        let info = |socket: Socket| SocketInfo {
+            id: socket.id(),
+            rooms: socket.rooms(),
+            data: socket.data(),
+            socket,
+        };
         self.sockets().into_iter().map(info).collect()
     }
 
@@ -187,7 +220,10 @@ impl Broadcast {
 
     fn prepare(&self, event: &str, data: impl IntoArgs) -> Result<Args, EmitError> {
         let args = outgoing(event, data, &self.namespace.config)?;
-        self.namespace.behaviour.listeners().tell_outgoing(event, &args);
+        self.namespace
+            .behaviour
+            .listeners()
+            .tell_outgoing(event, &args);
         Ok(args)
     }
 }

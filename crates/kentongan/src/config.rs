@@ -7,7 +7,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use kentongan_protocol::engine::session::SessionConfig;
 pub use kentongan_protocol::{limits::Limits, socket::args::Parser};
 
-use crate::{http::{cors::Cors, hooks::HttpHooks}, recovery::RecoveryConfig};
+use crate::{
+    http::{cors::Cors, hooks::HttpHooks},
+    recovery::RecoveryConfig,
+};
 
 /// Settings of a [`Server`](crate::Server). Start from `Config::default()` and change fields.
 ///
@@ -169,34 +172,53 @@ impl Config {
             return refuse("path", "must start with '/'");
         }
         if self.ping_interval.is_zero() || self.ping_timeout.is_zero() {
-            return refuse("ping_interval", "heartbeats need an interval and a timeout above zero");
+            return refuse(
+                "ping_interval",
+                "heartbeats need an interval and a timeout above zero",
+            );
         }
         if self.limits.attachments_max == 0 {
-            return refuse("limits.attachments_max", "must be at least 1: a binary packet has an attachment");
+            return refuse(
+                "limits.attachments_max",
+                "must be at least 1: a binary packet has an attachment",
+            );
         }
         if self.held.outbox_bytes_max < self.limits.message_bytes_max {
-            return refuse("held.outbox_bytes_max", "must hold at least one message: raise it to limits.message_bytes_max");
+            return refuse(
+                "held.outbox_bytes_max",
+                "must hold at least one message: raise it to limits.message_bytes_max",
+            );
         }
-        if self.limits.message_bytes_max == 0 || self.limits.payload_packets_max == 0 || self.limits.fragments_max == 0 {
+        if self.limits.message_bytes_max == 0
+            || self.limits.payload_packets_max == 0
+            || self.limits.fragments_max == 0
+        {
             return refuse("limits", "a limit of zero would refuse everything");
         }
-        if self.cookie.as_ref().is_some_and(|cookie| !cookie.is_plain()) {
-            return refuse("cookie", "name and path may not hold control characters, spaces, ';', ',' or '='");
+        if self
+            .cookie
+            .as_ref()
+            .is_some_and(|cookie| !cookie.is_plain())
+        {
+            return refuse(
+                "cookie",
+                "name and path may not hold control characters, spaces, ';', ',' or '='",
+            );
         }
         Ok(())
     }
 
     pub(crate) fn session(&self) -> SessionConfig {
-        let mut session = SessionConfig::default();
-        session.ping_interval = self.ping_interval;
-        session.ping_timeout = self.ping_timeout;
-        session.upgrade_timeout = self.upgrade_timeout;
-        session.close_timeout = self.close_timeout;
-        session.allow_upgrades = self.allow_upgrades && self.transports == Transports::Both;
-        session.outbox_bytes_max = self.held.outbox_bytes_max;
-        session.outbox_age_max = self.held.outbox_age_max;
-        session.probes_max = self.held.probes_max;
-        session
+        SessionConfig {
+            ping_interval: self.ping_interval,
+            ping_timeout: self.ping_timeout,
+            upgrade_timeout: self.upgrade_timeout,
+            close_timeout: self.close_timeout,
+            allow_upgrades: self.allow_upgrades && self.transports == Transports::Both,
+            outbox_bytes_max: self.held.outbox_bytes_max,
+            outbox_age_max: self.held.outbox_age_max,
+            probes_max: self.held.probes_max,
+        }
     }
 }
 
@@ -212,14 +234,25 @@ impl Transports {
 
 impl Cookie {
     fn is_plain(&self) -> bool {
-        let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b";,=\"\\".contains(&b));
+        let plain = |text: &str| {
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_graphic() && !b";,=\"\\".contains(&b))
+        };
         plain(&self.name) && plain(&self.path)
     }
 }
 
 impl Default for Cookie {
     fn default() -> Self {
-        Self { name: "io".into(), path: "/".into(), http_only: true, secure: false, same_site: SameSite::Lax }
+        Self {
+            name: "io".into(),
+            path: "/".into(),
+            http_only: true,
+            secure: false,
+            same_site: SameSite::Lax,
+        }
     }
 }
 
@@ -279,7 +312,10 @@ impl Default for Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("path", &self.path).field("transports", &self.transports).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("path", &self.path)
+            .field("transports", &self.transports)
+            .finish_non_exhaustive()
     }
 }
 

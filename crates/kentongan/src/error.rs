@@ -68,7 +68,10 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with a message only.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), data: None }
+        Self {
+            message: message.into(),
+            data: None,
+        }
     }
 
     /// Adds data for the client's program to decide upon.

@@ -2,7 +2,7 @@
 //!
 //! Owns the way from an event to a call with typed parameters. It must not know sessions or transports.
 
-pub mod extract;
+pub(crate) mod extract;
 pub(crate) mod listeners;
 pub(crate) mod run;
 
@@ -28,7 +28,10 @@ pub trait Handler<A, R>: Send + Sync + 'static {
 }
 
 /// A handler that decides: `Ok(())` lets the client or the event pass.
-#[diagnostic::on_unimplemented(message = "`{Self}` is not middleware", note = "its result must be `Result<(), Refusal>`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not middleware",
+    note = "its result must be `Result<(), Refusal>`"
+)]
 pub trait Middleware<A>: Handler<A, Result<(), Refusal>> {}
 
 impl<A, T: Handler<A, Result<(), Refusal>>> Middleware<A> for T {}
@@ -65,7 +68,8 @@ impl<T: IntoArgs + Send + 'static> IntoReply for Result<Reply<T>, Refusal> {
 
 /// A handler without its types.
 pub(crate) type Erased = Arc<dyn Fn(&Context) -> BoxFuture<'static, ()> + Send + Sync>;
-pub(crate) type ErasedMiddleware = Arc<dyn Fn(&Context) -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync>;
+pub(crate) type ErasedMiddleware =
+    Arc<dyn Fn(&Context) -> BoxFuture<'static, Result<(), Refusal>> + Send + Sync>;
 
 pub(crate) fn erase<A, R: IntoReply>(handler: impl Handler<A, R>) -> Erased {
     Arc::new(move |context| match handler.call(context) {

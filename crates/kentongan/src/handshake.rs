@@ -36,13 +36,24 @@ impl Handshake {
                 headers.push('\n');
             }
         }
-        let forwarded = parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes() == b"https");
+        let forwarded = parts
+            .headers
+            .get("x-forwarded-proto")
+            .is_some_and(|proto| proto.as_bytes() == b"https");
         let mut extensions = std::mem::take(&mut parts.extensions);
         let address = extensions.remove::<PeerAddr>().map(|peer| peer.0.ip());
         #[cfg(feature = "axum")]
-        let address = address.or_else(|| extensions.remove::<axum::extract::ConnectInfo<SocketAddr>>().map(|info| info.0.ip()));
+        let address = address.or_else(|| {
+            extensions
+                .remove::<axum::extract::ConnectInfo<SocketAddr>>()
+                .map(|info| info.0.ip())
+        });
         Self {
-            uri: parts.uri.path_and_query().map_or("/", |uri| uri.as_str()).into(),
+            uri: parts
+                .uri
+                .path_and_query()
+                .map_or("/", |uri| uri.as_str())
+                .into(),
             headers: headers.into(),
             address,
             time: SystemTime::now(),
@@ -60,19 +71,26 @@ impl Handshake {
     /// The first header of this name, in lower case. `None` too when headers are not kept.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().find(|(each, _)| *each == name).map(|(_, value)| value)
+        self.headers()
+            .find(|(each, _)| *each == name)
+            .map(|(_, value)| value)
     }
 
     /// Every header, names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers.lines().filter_map(|line| line.split_once(": "))
+        self.headers
+            .lines()
+            .filter_map(|line| line.split_once(": "))
     }
 
     /// The last query parameter of this name, decoded.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
         let query = self.uri.split_once('?')?.1;
-        query::pairs(query).filter(|(each, _)| each == name).last().map(|(_, value)| value.into_owned())
+        query::pairs(query)
+            .filter(|(each, _)| each == name)
+            .last()
+            .map(|(_, value)| value.into_owned())
     }
 
     /// Address of the peer; behind a proxy that is the proxy. `None` when the server in front did not tell.

@@ -3,10 +3,10 @@
 //! Owns routing, CORS, error bodies and the way from hyper to a raw connection. It must not know namespaces, rooms or
 //! handlers: it ends where a session begins.
 
-pub mod cors;
-pub mod hooks;
-pub mod serve;
-pub mod service;
+pub(crate) mod cors;
+pub(crate) mod hooks;
+pub(crate) mod serve;
+pub(crate) mod service;
 
 pub(crate) mod body;
 pub(crate) mod compression;

@@ -22,7 +22,8 @@ impl Sid {
     #[must_use]
     pub fn random() -> Self {
         let mut bytes = [0; SID_BYTES];
-        getrandom::fill(&mut bytes).expect("the operating system has randomness once it has booted");
+        getrandom::fill(&mut bytes)
+            .expect("the operating system has randomness once it has booted");
         Self(bytes)
     }
 
@@ -97,9 +98,17 @@ mod tests {
     fn cve_2017_16031_ids_are_unique_and_spread() {
         let ids: HashSet<Sid> = (0..10_000).map(|_| Sid::random()).collect();
         assert_eq!(ids.len(), 10_000);
-        let ones: u32 = ids.iter().flat_map(|id| id.0).map(|byte| byte.count_ones()).sum();
+        let ones: u32 = ids
+            .iter()
+            .flat_map(|id| id.0)
+            .map(|byte| byte.count_ones())
+            .sum();
         let expected = 10_000 * 60;
-        assert!(ones.abs_diff(expected) < expected / 100, "{ones} of {}", 2 * expected);
+        assert!(
+            ones.abs_diff(expected) < expected / 100,
+            "{ones} of {}",
+            2 * expected
+        );
     }
 
     #[test]
@@ -108,14 +117,25 @@ mod tests {
             let id = Sid::random();
             let text = id.to_string();
             assert_eq!(text.len(), 20);
-            assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+            assert!(
+                text.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            );
             assert_eq!(text.parse(), Ok(id));
         }
     }
 
     #[test]
     fn odd_texts_are_refused() {
-        for text in ["", "__proto__", "constructor", "aaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaa=", "aaaaaaaaaaaaaaaaaa\u{e9}"] {
+        for text in [
+            "",
+            "__proto__",
+            "constructor",
+            "aaaaaaaaaaaaaaaaaaa",
+            "aaaaaaaaaaaaaaaaaaaaa",
+            "aaaaaaaaaaaaaaaaaaa=",
+            "aaaaaaaaaaaaaaaaaa\u{e9}",
+        ] {
             assert_eq!(text.parse::<Sid>(), Err(InvalidSid), "{text:?}");
         }
     }

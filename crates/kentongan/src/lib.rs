@@ -6,7 +6,7 @@ mod config;
 mod error;
 mod handler;
 mod handshake;
-pub mod http;
+mod http;
 mod id;
 mod metrics;
 mod namespace;
@@ -24,7 +24,10 @@ pub use kentongan_protocol::socket::{
 
 pub use self::{
     broadcast::{Answers, Broadcast, SocketInfo},
-    config::{Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, Limits, Parser, SameSite, Transports},
+    config::{
+        Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, Limits, Parser,
+        SameSite, Transports,
+    },
     error::{AckError, EmitError, JoinError, Refusal},
     handler::{
         Handler, IntoReply, ListenerId, Middleware, Reply,
@@ -33,7 +36,8 @@ pub use self::{
     handshake::{Handshake, PeerAddr},
     http::{
         cors::{Cors, Origins},
-        hooks::HttpHooks,
+        hooks::{AllowRequest, ChangeHeaders, HttpHooks},
+        reply::Body,
         serve::{NotFound, ServeConfig},
         service::{SocketIoLayer, SocketIoOr, SocketIoService},
     },

@@ -153,8 +153,16 @@ impl Metrics {
             recovered: read(&self.recovered),
             not_recovered: read(&self.not_recovered),
             adapter_failures: read(&self.adapter_failures),
-            refusals: RefusalCode::ALL.iter().zip(&self.refusals).map(|(code, counter)| (*code, read(counter))).collect(),
-            disconnects: DisconnectReason::ALL.iter().zip(&self.disconnects).map(|(reason, counter)| (*reason, read(counter))).collect(),
+            refusals: RefusalCode::ALL
+                .iter()
+                .zip(&self.refusals)
+                .map(|(code, counter)| (*code, read(counter)))
+                .collect(),
+            disconnects: DisconnectReason::ALL
+                .iter()
+                .zip(&self.disconnects)
+                .map(|(reason, counter)| (*reason, read(counter)))
+                .collect(),
         }
     }
 
@@ -175,13 +183,19 @@ impl MetricsSnapshot {
     /// How often `code` was the reason of a refusal.
     #[must_use]
     pub fn refused(&self, code: RefusalCode) -> u64 {
-        self.refusals.iter().find(|(each, _)| *each == code).map_or(0, |(_, count)| *count)
+        self.refusals
+            .iter()
+            .find(|(each, _)| *each == code)
+            .map_or(0, |(_, count)| *count)
     }
 
     /// How many sockets ended for `reason`.
     #[must_use]
     pub fn disconnected(&self, reason: DisconnectReason) -> u64 {
-        self.disconnects.iter().find(|(each, _)| *each == reason).map_or(0, |(_, count)| *count)
+        self.disconnects
+            .iter()
+            .find(|(each, _)| *each == reason)
+            .map_or(0, |(_, count)| *count)
     }
 }
 

@@ -4,7 +4,7 @@ pub(crate) mod behaviour;
 pub(crate) mod connect;
 pub(crate) mod hub;
 pub(crate) mod registry;
-pub mod targets;
+pub(crate) mod targets;
 
 use std::{fmt, sync::Arc};
 
@@ -61,43 +61,67 @@ impl Namespace {
 
     /// Decides who may come in; all middleware in the order of registration. `Err` arrives as `connect_error`.
     pub fn middleware<A>(&self, middleware: impl Middleware<A>) -> &Self {
-        self.0.behaviour.change(|listeners| listeners.add_middleware(middleware));
+        self.0
+            .behaviour
+            .change(|listeners| listeners.add_middleware(middleware));
         self
     }
 
     /// Runs for every client that came in. Its events wait until it is done.
     pub fn on_connect<A, R: IntoReply>(&self, handler: impl Handler<A, R>) -> ListenerId {
-        self.0.behaviour.change(|listeners| listeners.add_connect(handler))
+        self.0
+            .behaviour
+            .change(|listeners| listeners.add_connect(handler))
     }
 
     /// Runs for every client that left, after the handlers of its last events.
     pub fn on_disconnect<A, R: IntoReply>(&self, handler: impl Handler<A, R>) -> ListenerId {
-        self.0.behaviour.change(|listeners| listeners.add_disconnect(handler))
+        self.0
+            .behaviour
+            .change(|listeners| listeners.add_disconnect(handler))
     }
 
     /// Handles an event of every client. Several listeners run one after the other, in the order of registration.
-    pub fn on<A, R: IntoReply>(&self, event: impl Into<ByteString>, handler: impl Handler<A, R>) -> ListenerId {
-        self.0.behaviour.change(|listeners| listeners.add(event.into(), handler))
+    pub fn on<A, R: IntoReply>(
+        &self,
+        event: impl Into<ByteString>,
+        handler: impl Handler<A, R>,
+    ) -> ListenerId {
+        self.0
+            .behaviour
+            .change(|listeners| listeners.add(event.into(), handler))
     }
 
     /// Handles every event of every client, before the listeners of its name.
     pub fn on_any<A, R: IntoReply>(&self, handler: impl Handler<A, R>) -> ListenerId {
-        self.0.behaviour.change(|listeners| listeners.add_any(handler))
+        self.0
+            .behaviour
+            .change(|listeners| listeners.add_any(handler))
     }
 
     /// Sees every event that is sent, once per emit.
-    pub fn on_any_outgoing(&self, listener: impl Fn(&str, &Args) + Send + Sync + 'static) -> ListenerId {
-        self.0.behaviour.change(|listeners| listeners.add_outgoing(listener))
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&str, &Args) + Send + Sync + 'static,
+    ) -> ListenerId {
+        self.0
+            .behaviour
+            .change(|listeners| listeners.add_outgoing(listener))
     }
 
     /// Decides about every event before its listeners see it. A refused event's ack says so.
     pub fn use_event<A>(&self, middleware: impl Middleware<A>) -> &Self {
-        self.0.behaviour.change(|listeners| listeners.add_event_middleware(middleware));
+        self.0
+            .behaviour
+            .change(|listeners| listeners.add_event_middleware(middleware));
         self
     }
 
     /// Decides, for a client that comes back, which of its rooms it may still be in. Without it, it gets all of them.
-    pub fn on_recover(&self, decide: impl Fn(&Socket, Vec<ByteString>) -> Vec<ByteString> + Send + Sync + 'static) -> &Self {
+    pub fn on_recover(
+        &self,
+        decide: impl Fn(&Socket, Vec<ByteString>) -> Vec<ByteString> + Send + Sync + 'static,
+    ) -> &Self {
         self.0.behaviour.set_recover(Arc::new(decide));
         self
     }
@@ -110,7 +134,9 @@ impl Namespace {
 
     /// Removes a listener. `false`: it was not there.
     pub fn off(&self, listener: ListenerId) -> bool {
-        self.0.behaviour.change(|listeners| listeners.remove(listener))
+        self.0
+            .behaviour
+            .change(|listeners| listeners.remove(listener))
     }
 
     // --- who is in it ---
@@ -166,9 +192,17 @@ impl Namespace {
 }
 
 impl NamespaceInner {
-    pub(crate) fn new(name: ByteString, behaviour: Arc<Behaviour>, config: &SharedConfig, metrics: &Arc<Metrics>) -> Arc<Self> {
+    pub(crate) fn new(
+        name: ByteString,
+        behaviour: Arc<Behaviour>,
+        config: &SharedConfig,
+        metrics: &Arc<Metrics>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            recovery: config.recovery.as_ref().map(|recovery| NamespaceRecovery::new(recovery, &name)),
+            recovery: config
+                .recovery
+                .as_ref()
+                .map(|recovery| NamespaceRecovery::new(recovery, &name)),
             name,
             behaviour,
             hub: Hub::default(),
@@ -179,13 +213,26 @@ impl NamespaceInner {
     }
 
     /// Sends an event to one socket.
-    pub(crate) fn send_to_one(&self, socket: &Arc<SocketInner>, event: &str, args: &Args, class: Class, compress: bool) -> Result<(), EmitError> {
+    pub(crate) fn send_to_one(
+        &self,
+        socket: &Arc<SocketInner>,
+        event: &str,
+        args: &Args,
+        class: Class,
+        compress: bool,
+    ) -> Result<(), EmitError> {
         let sent = match &self.recovery {
-            None => socket.send(encode::event(&self.name, event, args, None, None).with_compress(compress), class),
+            None => socket.send(
+                encode::event(&self.name, event, args, None, None).with_compress(compress),
+                class,
+            ),
             Some(recovery) => recovery.publish(
                 class,
                 || socket.as_targets(),
-                |position| encode::event(&self.name, event, args, None, Some(position)).with_compress(compress),
+                |position| {
+                    encode::event(&self.name, event, args, None, Some(position))
+                        .with_compress(compress)
+                },
                 |frame| socket.send(frame.clone(), class),
             ),
         };
@@ -193,13 +240,27 @@ impl NamespaceInner {
     }
 
     /// Sends an event to everyone that `targets` means: encoded once, whatever their number.
-    pub(crate) fn publish(&self, targets: &Targets, event: &str, args: &Args, class: Class, compress: bool) {
+    pub(crate) fn publish(
+        &self,
+        targets: &Targets,
+        event: &str,
+        args: &Args,
+        class: Class,
+        compress: bool,
+    ) {
         match &self.recovery {
-            None => self.fan_out(targets, &encode::event(&self.name, event, args, None, None).with_compress(compress), class),
+            None => self.fan_out(
+                targets,
+                &encode::event(&self.name, event, args, None, None).with_compress(compress),
+                class,
+            ),
             Some(recovery) => recovery.publish(
                 class,
                 || targets.clone(),
-                |position| encode::event(&self.name, event, args, None, Some(position)).with_compress(compress),
+                |position| {
+                    encode::event(&self.name, event, args, None, Some(position))
+                        .with_compress(compress)
+                },
                 |frame| self.fan_out(targets, frame, class),
             ),
         }
@@ -216,41 +277,52 @@ impl NamespaceInner {
         metrics::add(&self.metrics.events_out, queued);
     }
 
-    pub(crate) fn join(&self, socket: &Arc<SocketInner>, room: ByteString, rooms_max: usize) -> Result<(), JoinError> {
-        let changed = self.hub.join(socket, &room, rooms_max)?;
+    pub(crate) fn join(
+        &self,
+        socket: &Arc<SocketInner>,
+        room: &ByteString,
+        rooms_max: usize,
+    ) -> Result<(), JoinError> {
+        let changed = self.hub.join(socket, room, rooms_max)?;
         self.tell_joined(socket.id, room, changed);
         Ok(())
     }
 
     pub(crate) fn leave(&self, socket: &Arc<SocketInner>, room: &str) {
         let changed = self.hub.leave(socket, room);
-        self.tell_left(socket.id, room.into(), changed);
+        self.tell_left(socket.id, &room.into(), changed);
     }
 
-    pub(crate) fn tell_joined(&self, socket: Sid, room: ByteString, changed: Changed) {
+    pub(crate) fn tell_joined(&self, socket: Sid, room: &ByteString, changed: Changed) {
         if changed == Changed::Room {
-            self.behaviour.tell_room(RoomEventKind::Created, &room, None);
+            self.behaviour.tell_room(RoomEventKind::Created, room, None);
         }
         if changed != Changed::Nothing {
-            self.behaviour.tell_room(RoomEventKind::Joined, &room, Some(socket));
+            self.behaviour
+                .tell_room(RoomEventKind::Joined, room, Some(socket));
         }
     }
 
-    fn tell_left(&self, socket: Sid, room: ByteString, changed: Changed) {
+    fn tell_left(&self, socket: Sid, room: &ByteString, changed: Changed) {
         if changed != Changed::Nothing {
-            self.behaviour.tell_room(RoomEventKind::Left, &room, Some(socket));
+            self.behaviour
+                .tell_room(RoomEventKind::Left, room, Some(socket));
         }
         if changed == Changed::Room {
-            self.behaviour.tell_room(RoomEventKind::Deleted, &room, None);
+            self.behaviour.tell_room(RoomEventKind::Deleted, room, None);
         }
     }
 
     /// Takes a socket out. `None`: it was not in. Returns the rooms that it was in.
-    pub(crate) fn remove(&self, socket: &Arc<SocketInner>, reason: DisconnectReason) -> Option<Vec<ByteString>> {
+    pub(crate) fn remove(
+        &self,
+        socket: &Arc<SocketInner>,
+        reason: DisconnectReason,
+    ) -> Option<Vec<ByteString>> {
         let left = self.hub.remove(socket)?;
         let rooms: Vec<ByteString> = left.iter().map(|(room, _)| room.clone()).collect();
-        for (room, changed) in left {
-            self.tell_left(socket.id, room, changed);
+        for (room, changed) in &left {
+            self.tell_left(socket.id, room, *changed);
         }
         self.acks.abandoned(socket);
         if let Some(recovery) = &self.recovery {

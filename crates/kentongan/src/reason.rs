@@ -71,11 +71,17 @@ impl DisconnectReason {
     /// Whether the session may be recovered after it: the client did not mean to leave and was not sent away.
     #[must_use]
     pub fn is_recoverable(self) -> bool {
-        !matches!(self, Self::ParseError | Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect)
+        !matches!(
+            self,
+            Self::ParseError | Self::ClientNamespaceDisconnect | Self::ServerNamespaceDisconnect
+        )
     }
 
     pub(crate) fn index(self) -> usize {
-        Self::ALL.iter().position(|reason| *reason == self).unwrap_or(0)
+        Self::ALL
+            .iter()
+            .position(|reason| *reason == self)
+            .unwrap_or(0)
     }
 }
 

@@ -127,14 +127,24 @@ impl NamespaceRecovery {
     pub(crate) fn new(config: &RecoveryConfig, namespace: &str) -> Self {
         Self {
             sealer: Sealer::new(&config.key, namespace),
-            log: Mutex::new(Log::new(config.log_events_max, config.log_bytes_max, config.max_disconnection)),
+            log: Mutex::new(Log::new(
+                config.log_events_max,
+                config.log_bytes_max,
+                config.max_disconnection,
+            )),
             sessions: Mutex::new(Sessions::new(config.sessions_max, config.max_disconnection)),
             config: config.clone(),
         }
     }
 
     /// Gives a publication its position and delivers it, in the order of the positions.
-    pub(crate) fn publish<R>(&self, class: Class, targets: impl FnOnce() -> Targets, encode: impl FnOnce(&str) -> Frame, deliver: impl FnOnce(&Frame) -> R) -> R {
+    pub(crate) fn publish<R>(
+        &self,
+        class: Class,
+        targets: impl FnOnce() -> Targets,
+        encode: impl FnOnce(&str) -> Frame,
+        deliver: impl FnOnce(&Frame) -> R,
+    ) -> R {
         let mut log = self.log.lock();
         if class == Class::Volatile {
             // Not kept, but it carries the position, since clients take its last string for one.
@@ -149,25 +159,52 @@ impl NamespaceRecovery {
 
     /// Reads the claim of a returning client. `Err(New)`: it claims nothing.
     pub(crate) fn claim(&self, auth: &Args) -> Result<Claim, Recovery> {
-        let Ok(RecoveryAuth { pid: Some(pid), offset }) = auth.argument::<RecoveryAuth>(0) else { return Err(Recovery::New) };
+        let Ok(RecoveryAuth {
+            pid: Some(pid),
+            offset,
+        }) = auth.argument::<RecoveryAuth>(0)
+        else {
+            return Err(Recovery::New);
+        };
         let pid: Sid = pid.parse().map_err(|_| Recovery::Unknown)?;
-        let socket = self.sessions.lock().socket_of(&pid, now()).ok_or(Recovery::Unknown)?;
-        let position = offset.and_then(|offset| self.sealer.open(&offset)).ok_or(Recovery::InvalidPosition)?;
-        Ok(Claim { pid, socket, position })
+        let socket = self
+            .sessions
+            .lock()
+            .socket_of(&pid, now())
+            .ok_or(Recovery::Unknown)?;
+        let position = offset
+            .and_then(|offset| self.sealer.open(&offset))
+            .ok_or(Recovery::InvalidPosition)?;
+        Ok(Claim {
+            pid,
+            socket,
+            position,
+        })
     }
 
     /// Ends the older connection of a returning client and gives its rooms and data, if it is the same client.
-    pub(crate) fn take_over(&self, claim: &Claim, socket: &Socket) -> Result<(Vec<ByteString>, Value), Recovery> {
+    pub(crate) fn take_over(
+        &self,
+        claim: &Claim,
+        socket: &Socket,
+    ) -> Result<(Vec<ByteString>, Value), Recovery> {
         let older = self.sessions.lock().live(&claim.pid);
         if let Some(older) = older.filter(|older| older.is_connected()) {
             // The client is back before its old connection was noticed to be dead.
             let older = Socket(older);
             if older.end(DisconnectReason::Superseded) {
                 older.0.session.command(Command::SocketEnded(older.id()));
-                older.0.session.close(kentongan_protocol::engine::session::CloseReason::TransportClose, kentongan_protocol::engine::session::Flush::No);
+                older.0.session.close(
+                    kentongan_protocol::engine::session::CloseReason::TransportClose,
+                    kentongan_protocol::engine::session::Flush::No,
+                );
             }
         }
-        let kept: Kept = self.sessions.lock().kept(&claim.pid, now()).ok_or(Recovery::Unknown)?;
+        let kept: Kept = self
+            .sessions
+            .lock()
+            .kept(&claim.pid, now())
+            .ok_or(Recovery::Unknown)?;
         if kept.identity != socket.identity() {
             return Err(Recovery::Denied);
         }
@@ -175,26 +212,52 @@ impl NamespaceRecovery {
     }
 
     /// Lets a returning client in: what it missed, then CONNECT, and from then on everything live, with no hole between.
-    pub(crate) fn resume(&self, namespace: &NamespaceInner, socket: &Socket, claim: &Claim, rooms: &[ByteString]) -> Result<(Option<Joined>, usize), Recovery> {
+    pub(crate) fn resume(
+        &self,
+        namespace: &NamespaceInner,
+        socket: &Socket,
+        claim: &Claim,
+        rooms: &[ByteString],
+    ) -> Result<(Option<Joined>, usize), Recovery> {
         let mut log = self.log.lock();
-        let missed = match log.missed(&claim.position, socket.id(), rooms, self.config.replay_events_max, self.config.replay_bytes_max) {
+        let missed = match log.missed(
+            &claim.position,
+            socket.id(),
+            rooms,
+            self.config.replay_events_max,
+            self.config.replay_bytes_max,
+        ) {
             Missed::Events(events) => events,
             Missed::Gap => return Err(Recovery::Gap),
             Missed::Reset => return Err(Recovery::Reset),
         };
-        let Some(joined) = namespace.hub.add(&socket.0, rooms) else { return Ok((None, 0)) };
+        let Some(joined) = namespace.hub.add(&socket.0, rooms) else {
+            return Ok((None, 0));
+        };
         let _ = socket.0.extra().pid.set(claim.pid);
         self.sessions.lock().opened(claim.pid, &socket.0, now());
         let replayed = missed.len();
         for frame in missed {
             let _ = socket.0.send(frame, Class::Reliable);
         }
-        self.greet(&mut log, namespace, socket, claim.pid, &Recovery::Complete { replayed });
+        self.greet(
+            &mut log,
+            namespace,
+            socket,
+            claim.pid,
+            &Recovery::Complete { replayed },
+        );
         Ok((Some(joined), replayed))
     }
 
     /// Lets a new client in. `None`: it has ended already.
-    pub(crate) fn begin(&self, namespace: &NamespaceInner, socket: &Socket, rooms: &[ByteString], recovery: &Recovery) -> Option<Joined> {
+    pub(crate) fn begin(
+        &self,
+        namespace: &NamespaceInner,
+        socket: &Socket,
+        rooms: &[ByteString],
+        recovery: &Recovery,
+    ) -> Option<Joined> {
         let mut log = self.log.lock();
         let joined = namespace.hub.add(&socket.0, rooms)?;
         let pid = Sid::random();
@@ -204,24 +267,66 @@ impl NamespaceRecovery {
         Some(joined)
     }
 
-    fn greet(&self, log: &mut Log, namespace: &NamespaceInner, socket: &Socket, pid: Sid, recovery: &Recovery) {
+    fn greet(
+        &self,
+        log: &mut Log,
+        namespace: &NamespaceInner,
+        socket: &Socket,
+        pid: Sid,
+        recovery: &Recovery,
+    ) {
         let parser = namespace.config.parser;
-        let _ = socket.0.send(encode::connect(parser, &namespace.name, &socket.id().text(), Some(&pid.text())), Class::Reliable);
-        let told = [Value::Object(vec![("recovery".to_owned(), Value::from(recovery.code()))])];
+        let _ = socket.0.send(
+            encode::connect(
+                parser,
+                &namespace.name,
+                &socket.id().text(),
+                Some(&pid.text()),
+            ),
+            Class::Reliable,
+        );
+        let told = [Value::Object(vec![(
+            "recovery".to_owned(),
+            Value::from(recovery.code()),
+        )])];
         if let Ok(args) = Args::from_values(parser, &told) {
             let position = log.sealed_head(&self.sealer);
-            let _ = socket.0.send(encode::event(&namespace.name, POSITION_EVENT, &args, None, Some(&position)), Class::Reliable);
+            let _ = socket.0.send(
+                encode::event(
+                    &namespace.name,
+                    POSITION_EVENT,
+                    &args,
+                    None,
+                    Some(&position),
+                ),
+                Class::Reliable,
+            );
         }
     }
 
     /// A socket has left.
-    pub(crate) fn ended(&self, socket: &Arc<SocketInner>, rooms: &[ByteString], reason: DisconnectReason) {
-        let Some(extra) = socket.extra_if_any() else { return };
+    pub(crate) fn ended(
+        &self,
+        socket: &Arc<SocketInner>,
+        rooms: &[ByteString],
+        reason: DisconnectReason,
+    ) {
+        let Some(extra) = socket.extra_if_any() else {
+            return;
+        };
         let Some(pid) = extra.pid.get() else { return };
         let mut sessions = self.sessions.lock();
         if reason.is_recoverable() {
             let socket = Socket(Arc::clone(socket));
-            sessions.ended(pid, Kept { rooms: rooms.to_vec(), data: socket.data(), identity: socket.identity() }, now());
+            sessions.ended(
+                pid,
+                Kept {
+                    rooms: rooms.to_vec(),
+                    data: socket.data(),
+                    identity: socket.identity(),
+                },
+                now(),
+            );
         } else {
             sessions.remove(pid);
         }
@@ -246,6 +351,9 @@ impl Default for RecoveryConfig {
 
 impl fmt::Debug for RecoveryConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecoveryConfig").field("max_disconnection", &self.max_disconnection).field("key", &"(hidden)").finish_non_exhaustive()
+        f.debug_struct("RecoveryConfig")
+            .field("max_disconnection", &self.max_disconnection)
+            .field("key", &"(hidden)")
+            .finish_non_exhaustive()
     }
 }

@@ -63,7 +63,11 @@ impl Server {
         let config = Arc::new(config);
         let metrics = Arc::<Metrics>::default();
         let namespaces = Arc::new(Namespaces::new(Arc::clone(&config), Arc::clone(&metrics)));
-        let engine = Engine::new(config, metrics, Application::SocketIo(Arc::clone(&namespaces)));
+        let engine = Engine::new(
+            config,
+            metrics,
+            Application::SocketIo(Arc::clone(&namespaces)),
+        );
         Ok(Self { engine, namespaces })
     }
 
@@ -85,13 +89,22 @@ impl Server {
         F: Fn(ByteString, Args) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = bool> + Send + 'static,
     {
-        self.dynamic(Allows::Predicate(Arc::new(move |name, auth| allow(name, auth).boxed())))
+        self.dynamic(Allows::Predicate(Arc::new(move |name, auth| {
+            allow(name, auth).boxed()
+        })))
     }
 
     fn dynamic(&self, allows: Allows) -> DynamicNamespaces {
         let behaviour = self.namespaces.add_parent(allows);
         let config = &self.engine.config;
-        DynamicNamespaces { template: Namespace(NamespaceInner::new(ByteString::from_static("/"), behaviour, config, &self.engine.metrics)) }
+        DynamicNamespaces {
+            template: Namespace(NamespaceInner::new(
+                ByteString::from_static("/"),
+                behaviour,
+                config,
+                &self.engine.metrics,
+            )),
+        }
     }
 
     /// The names of the namespaces there are.
@@ -142,7 +155,9 @@ impl RawServer {
     /// [`ConfigError`] names the first contradiction.
     pub fn new(config: Config, handler: Arc<dyn RawHandler>) -> Result<Self, ConfigError> {
         config.validate()?;
-        Ok(Self { engine: Engine::new(Arc::new(config), Arc::default(), Application::Raw(handler)) })
+        Ok(Self {
+            engine: Engine::new(Arc::new(config), Arc::default(), Application::Raw(handler)),
+        })
     }
 
     /// The tower service. It takes every request that it is given.
@@ -181,13 +196,18 @@ impl std::ops::Deref for DynamicNamespaces {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("config", &self.engine.config).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("config", &self.engine.config)
+            .finish_non_exhaustive()
     }
 }
 
 async fn shutdown(engine: &Engine, deadline: Duration) {
     engine.begin_shutdown();
-    if tokio::time::timeout(deadline, engine.table.drained()).await.is_err() {
+    if tokio::time::timeout(deadline, engine.table.drained())
+        .await
+        .is_err()
+    {
         engine.abandon();
         // Cutting off takes no longer than the tasks' next turn.
         let _ = tokio::time::timeout(Duration::from_secs(1), engine.table.drained()).await;

@@ -9,7 +9,10 @@ mod listen;
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock, atomic::{AtomicU8, AtomicU32, Ordering}},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU32, Ordering},
+    },
 };
 
 use bytestring::ByteString;
@@ -115,12 +118,20 @@ impl Socket {
 
     /// Takes what middleware set on `other`, which will not be let in under its own id.
     pub(crate) fn adopt(&self, other: &Self) {
-        let Some(theirs) = other.0.extra.get() else { return };
+        let Some(theirs) = other.0.extra.get() else {
+            return;
+        };
         let ours = self.0.extra();
         std::mem::swap(&mut *ours.listeners.write(), &mut *theirs.listeners.write());
-        std::mem::swap(&mut *ours.extensions.write(), &mut *theirs.extensions.write());
+        std::mem::swap(
+            &mut *ours.extensions.write(),
+            &mut *theirs.extensions.write(),
+        );
         std::mem::swap(&mut *ours.identity.write(), &mut *theirs.identity.write());
-        std::mem::swap(&mut *ours.early_rooms.lock(), &mut *theirs.early_rooms.lock());
+        std::mem::swap(
+            &mut *ours.early_rooms.lock(),
+            &mut *theirs.early_rooms.lock(),
+        );
     }
 
     // --- rooms ---
@@ -145,7 +156,9 @@ impl Socket {
             }
             return Ok(());
         }
-        self.0.namespace.join(&self.0, room, held.rooms_per_socket_max)
+        self.0
+            .namespace
+            .join(&self.0, &room, held.rooms_per_socket_max)
     }
 
     /// Leaves a room. Nothing happens when the socket is not in it.
@@ -159,8 +172,17 @@ impl Socket {
     /// The rooms it is in, without the one of its own id.
     #[must_use]
     pub fn rooms(&self) -> Vec<ByteString> {
-        let early = self.0.extra.get().map(|extra| extra.early_rooms.lock().clone()).unwrap_or_default();
-        if early.is_empty() { self.0.namespace.hub.rooms_of(&self.0) } else { early }
+        let early = self
+            .0
+            .extra
+            .get()
+            .map(|extra| extra.early_rooms.lock().clone())
+            .unwrap_or_default();
+        if early.is_empty() {
+            self.0.namespace.hub.rooms_of(&self.0)
+        } else {
+            early
+        }
     }
 
     // --- what the application keeps ---
@@ -173,13 +195,19 @@ impl Socket {
     /// The value of this type that was kept.
     #[must_use]
     pub fn value<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
-        self.0.extra.get().and_then(|extra| extra.extensions.read().get::<T>().cloned())
+        self.0
+            .extra
+            .get()
+            .and_then(|extra| extra.extensions.read().get::<T>().cloned())
     }
 
     /// Data that other nodes see in `fetch_sockets`, and that recovery restores (Node: `socket.data`).
     #[must_use]
     pub fn data(&self) -> Value {
-        self.0.extra.get().map_or(Value::Null, |extra| extra.data.read().clone())
+        self.0
+            .extra
+            .get()
+            .map_or(Value::Null, |extra| extra.data.read().clone())
     }
 
     /// Replaces that data.
@@ -195,7 +223,10 @@ impl Socket {
     /// What `set_identity` was told.
     #[must_use]
     pub fn identity(&self) -> Option<String> {
-        self.0.extra.get().and_then(|extra| extra.identity.read().clone())
+        self.0
+            .extra
+            .get()
+            .and_then(|extra| extra.identity.read().clone())
     }
 
     // --- leaving ---
@@ -215,12 +246,17 @@ impl Socket {
 
     pub(crate) fn send_disconnect(&self) {
         let parser = self.0.session.engine.config.parser;
-        let _ = self.0.session.send(encode::disconnect(parser, &self.0.namespace.name), Class::Reliable);
+        let _ = self.0.session.send(
+            encode::disconnect(parser, &self.0.namespace.name),
+            Class::Reliable,
+        );
     }
 
     /// The one way out: whatever ends a socket passes here. `false`: it had ended before.
     pub(crate) fn end(&self, reason: DisconnectReason) -> bool {
-        let Some(rooms) = self.0.namespace.remove(&self.0, reason) else { return false };
+        let Some(rooms) = self.0.namespace.remove(&self.0, reason) else {
+            return false;
+        };
         let metrics = &self.0.session.engine.metrics;
         metrics::sub(&metrics.sockets_open, 1);
         metrics.disconnected(reason);
@@ -230,11 +266,17 @@ impl Socket {
 
     /// How it ended, for the one who runs the handlers.
     pub(crate) fn take_ended(&self) -> Option<Ended> {
-        self.0.extra.get().and_then(|extra| extra.ended.lock().take())
+        self.0
+            .extra
+            .get()
+            .and_then(|extra| extra.ended.lock().take())
     }
 
     pub(crate) fn acked(&self, id: u64, args: Args) {
-        self.0.namespace.acks.answered(&self.0, id, args, &self.0.session.engine.metrics);
+        self.0
+            .namespace
+            .acks
+            .answered(&self.0, id, args, &self.0.session.engine.metrics);
     }
 }
 
@@ -248,12 +290,17 @@ impl SocketInner {
     }
 
     pub(crate) fn take_early_rooms(&self) -> Vec<ByteString> {
-        self.extra.get().map(|extra| std::mem::take(&mut *extra.early_rooms.lock())).unwrap_or_default()
+        self.extra
+            .get()
+            .map(|extra| std::mem::take(&mut *extra.early_rooms.lock()))
+            .unwrap_or_default()
     }
 
     /// For the hub, under its lock.
     pub(crate) fn set_connected(&self) -> bool {
-        self.state.compare_exchange(CONNECTING, CONNECTED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state
+            .compare_exchange(CONNECTING, CONNECTED, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
     }
 
     /// For the hub, under its lock.
@@ -272,7 +319,10 @@ impl SocketInner {
 
 impl fmt::Debug for Socket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Socket").field("id", &self.0.id).field("namespace", &self.0.namespace.name).finish_non_exhaustive()
+        f.debug_struct("Socket")
+            .field("id", &self.0.id)
+            .field("namespace", &self.0.namespace.name)
+            .finish_non_exhaustive()
     }
 }
 

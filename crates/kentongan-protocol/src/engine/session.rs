@@ -276,7 +276,9 @@ impl Session {
 
     /// Whether [`Session::poll_transmit`] would return a frame.
     pub fn has_transmit(&self) -> bool {
-        !self.is_closed() && self.transport == Transport::WebSocket && (self.heartbeat.has_ping() || self.outbox.has_waiting())
+        !self.is_closed()
+            && self.transport == Transport::WebSocket
+            && (self.heartbeat.has_ping() || self.outbox.has_waiting())
     }
 
     /// The kernel took `bytes` of what [`Session::poll_transmit`] handed out, counted as [`Frame::len`] counts.

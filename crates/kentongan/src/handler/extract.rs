@@ -43,7 +43,10 @@ pub(crate) struct PendingAck {
 }
 
 /// A parameter of a handler.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot be taken from an event", note = "did you mean `Data<{Self}>`?")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be taken from an event",
+    note = "did you mean `Data<{Self}>`?"
+)]
 pub trait FromContext: Sized + Send {
     /// Takes it from the event.
     ///
@@ -99,17 +102,43 @@ impl Ack {
 
 impl Context {
     pub(crate) fn event(socket: &Socket, id: Option<u64>, name: ByteString, args: Args) -> Self {
-        let ack = id.map(|id| Arc::new(PendingAck { id, given: AtomicBool::new(false) }));
-        Self { socket: socket.clone(), name, args, ack, recovery: None, ended: None }
+        let ack = id.map(|id| {
+            Arc::new(PendingAck {
+                id,
+                given: AtomicBool::new(false),
+            })
+        });
+        Self {
+            socket: socket.clone(),
+            name,
+            args,
+            ack,
+            recovery: None,
+            ended: None,
+        }
     }
 
     pub(crate) fn connect(socket: &Socket, auth: Args, recovery: Option<Recovery>) -> Self {
-        Self { socket: socket.clone(), name: ByteString::new(), args: auth, ack: None, recovery, ended: None }
+        Self {
+            socket: socket.clone(),
+            name: ByteString::new(),
+            args: auth,
+            ack: None,
+            recovery,
+            ended: None,
+        }
     }
 
     pub(crate) fn disconnect(socket: &Socket, ended: Ended) -> Self {
         let parser = socket.0.session.engine.config.parser;
-        Self { socket: socket.clone(), name: ByteString::new(), args: Args::empty(parser), ack: None, recovery: None, ended: Some(Arc::new(ended)) }
+        Self {
+            socket: socket.clone(),
+            name: ByteString::new(),
+            args: Args::empty(parser),
+            ack: None,
+            recovery: None,
+            ended: Some(Arc::new(ended)),
+        }
     }
 
     pub(crate) fn acknowledge(&self, data: impl IntoArgs) {
@@ -134,23 +163,37 @@ impl Context {
 
     /// `{ok: false, error: {code, message, data?}}`
     pub(crate) fn acknowledge_error(&self, code: &str, refusal: &Refusal) {
-        let mut error = vec![("code".to_owned(), Value::from(code)), ("message".to_owned(), Value::from(refusal.message.as_str()))];
+        let mut error = vec![
+            ("code".to_owned(), Value::from(code)),
+            ("message".to_owned(), Value::from(refusal.message.as_str())),
+        ];
         if let Some(data) = &refusal.data {
             error.push(("data".to_owned(), data.clone()));
         }
-        self.acknowledge(Value::Object(vec![("ok".to_owned(), Value::Bool(false)), ("error".to_owned(), Value::Object(error))]));
+        self.acknowledge(Value::Object(vec![
+            ("ok".to_owned(), Value::Bool(false)),
+            ("error".to_owned(), Value::Object(error)),
+        ]));
     }
 
     pub(crate) fn invalid(&self, invalid: &Invalid) {
         tracing::debug!(event = %self.name, error = %invalid, "arguments do not fit the handler");
-        self.socket.0.session.engine.metrics.refused(RefusalCode::InvalidArguments);
+        self.socket
+            .0
+            .session
+            .engine
+            .metrics
+            .refused(RefusalCode::InvalidArguments);
         self.acknowledge_error(invalid.0.code(), &Refusal::new(invalid.0.client_text()));
     }
 }
 
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Self {
-        Self::new(invalid.0.client_text()).with_data(Value::Object(vec![("code".to_owned(), Value::from(invalid.0.code()))]))
+        Self::new(invalid.0.client_text()).with_data(Value::Object(vec![(
+            "code".to_owned(),
+            Value::from(invalid.0.code()),
+        )]))
     }
 }
 
@@ -192,7 +235,9 @@ impl FromContext for EventName {
 
 impl FromContext for Ack {
     fn from_context(context: &Context) -> Result<Self, Invalid> {
-        Ok(Self { context: context.clone() })
+        Ok(Self {
+            context: context.clone(),
+        })
     }
 }
 
@@ -206,13 +251,21 @@ impl FromContext for Recovery {
 /// [`DisconnectReason::ForcedClose`] outside of disconnect handlers.
 impl FromContext for DisconnectReason {
     fn from_context(context: &Context) -> Result<Self, Invalid> {
-        Ok(context.ended.as_ref().map_or(Self::ForcedClose, |ended| ended.reason))
+        Ok(context
+            .ended
+            .as_ref()
+            .map_or(Self::ForcedClose, |ended| ended.reason))
     }
 }
 
 /// Empty outside of disconnect handlers.
 impl FromContext for RoomsLeft {
     fn from_context(context: &Context) -> Result<Self, Invalid> {
-        Ok(Self(context.ended.as_ref().map_or_else(Vec::new, |ended| ended.rooms.clone())))
+        Ok(Self(
+            context
+                .ended
+                .as_ref()
+                .map_or_else(Vec::new, |ended| ended.rooms.clone()),
+        ))
     }
 }

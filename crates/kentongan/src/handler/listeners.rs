@@ -42,12 +42,18 @@ pub(crate) struct Listener {
 
 impl Listener {
     fn new(handler: Erased) -> Self {
-        Self { id: ListenerId::next(), handler, spent: None }
+        Self {
+            id: ListenerId::next(),
+            handler,
+            spent: None,
+        }
     }
 
     /// Whether it should run now.
     pub(crate) fn fires(&self) -> bool {
-        self.spent.as_ref().is_none_or(|spent| !spent.swap(true, Ordering::AcqRel))
+        self.spent
+            .as_ref()
+            .is_none_or(|spent| !spent.swap(true, Ordering::AcqRel))
     }
 }
 
@@ -59,18 +65,33 @@ impl ListenerId {
 }
 
 impl Listeners {
-    pub(crate) fn add<A, R: IntoReply>(&mut self, event: ByteString, handler: impl Handler<A, R>) -> ListenerId {
+    pub(crate) fn add<A, R: IntoReply>(
+        &mut self,
+        event: ByteString,
+        handler: impl Handler<A, R>,
+    ) -> ListenerId {
         let listener = Listener::new(erase(handler));
         let id = listener.id;
         self.events.entry(event).or_default().push(listener);
         id
     }
 
-    pub(crate) fn add_once<A, R: IntoReply>(&mut self, event: ByteString, handler: impl Handler<A, R>) -> ListenerId {
-        let listener = Listener { spent: Some(Arc::default()), ..Listener::new(erase(handler)) };
+    pub(crate) fn add_once<A, R: IntoReply>(
+        &mut self,
+        event: ByteString,
+        handler: impl Handler<A, R>,
+    ) -> ListenerId {
+        let listener = Listener {
+            spent: Some(Arc::default()),
+            ..Listener::new(erase(handler))
+        };
         let id = listener.id;
         let list = self.events.entry(event).or_default();
-        list.retain(|each| each.spent.as_ref().is_none_or(|spent| !spent.load(Ordering::Acquire)));
+        list.retain(|each| {
+            each.spent
+                .as_ref()
+                .is_none_or(|spent| !spent.load(Ordering::Acquire))
+        });
         list.push(listener);
         id
     }
@@ -79,11 +100,17 @@ impl Listeners {
         push(&mut self.any, erase(handler))
     }
 
-    pub(crate) fn add_connect<A, R: IntoReply>(&mut self, handler: impl Handler<A, R>) -> ListenerId {
+    pub(crate) fn add_connect<A, R: IntoReply>(
+        &mut self,
+        handler: impl Handler<A, R>,
+    ) -> ListenerId {
         push(&mut self.connect, erase(handler))
     }
 
-    pub(crate) fn add_disconnect<A, R: IntoReply>(&mut self, handler: impl Handler<A, R>) -> ListenerId {
+    pub(crate) fn add_disconnect<A, R: IntoReply>(
+        &mut self,
+        handler: impl Handler<A, R>,
+    ) -> ListenerId {
         push(&mut self.disconnect, erase(handler))
     }
 
@@ -95,7 +122,10 @@ impl Listeners {
         self.event_middleware.push(erase_middleware(middleware));
     }
 
-    pub(crate) fn add_outgoing(&mut self, listener: impl Fn(&str, &Args) + Send + Sync + 'static) -> ListenerId {
+    pub(crate) fn add_outgoing(
+        &mut self,
+        listener: impl Fn(&str, &Args) + Send + Sync + 'static,
+    ) -> ListenerId {
         let id = ListenerId::next();
         self.outgoing.push((id, Arc::new(listener)));
         id
@@ -103,7 +133,11 @@ impl Listeners {
 
     pub(crate) fn remove(&mut self, id: ListenerId) -> bool {
         let before = self.len();
-        for list in self.events.values_mut().chain([&mut self.any, &mut self.connect, &mut self.disconnect]) {
+        for list in
+            self.events
+                .values_mut()
+                .chain([&mut self.any, &mut self.connect, &mut self.disconnect])
+        {
             list.retain(|listener| listener.id != id);
         }
         self.events.retain(|_, list| !list.is_empty());
@@ -118,7 +152,11 @@ impl Listeners {
     }
 
     fn len(&self) -> usize {
-        self.events.values().map(Vec::len).sum::<usize>() + self.any.len() + self.connect.len() + self.disconnect.len() + self.outgoing.len()
+        self.events.values().map(Vec::len).sum::<usize>()
+            + self.any.len()
+            + self.connect.len()
+            + self.disconnect.len()
+            + self.outgoing.len()
     }
 }
 
@@ -131,6 +169,8 @@ fn push(list: &mut Vec<Listener>, handler: Erased) -> ListenerId {
 
 impl fmt::Debug for Listeners {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listeners").field("events", &self.events.keys()).finish_non_exhaustive()
+        f.debug_struct("Listeners")
+            .field("events", &self.events.keys())
+            .finish_non_exhaustive()
     }
 }

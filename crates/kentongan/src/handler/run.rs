@@ -19,17 +19,27 @@ use crate::{
 };
 
 /// What there is to run for an event; `None` when nobody listens.
-pub(crate) fn event(socket: &Socket, id: Option<u64>, name: ByteString, args: Args) -> Option<BoxFuture<'static, Done>> {
+pub(crate) fn event(
+    socket: &Socket,
+    id: Option<u64>,
+    name: ByteString,
+    args: Args,
+) -> Option<BoxFuture<'static, Done>> {
     let shared = socket.0.namespace.behaviour.listeners();
     let own = own(socket);
-    let is_heard = |listeners: &Listeners| !listeners.any.is_empty() || listeners.events.contains_key(&name);
+    let is_heard =
+        |listeners: &Listeners| !listeners.any.is_empty() || listeners.events.contains_key(&name);
     if !is_heard(&shared) && !own.as_deref().is_some_and(is_heard) {
         return None;
     }
     let context = Context::event(socket, id, name, args);
     Some(Box::pin(async move {
         let layers = [Some(shared), own];
-        for middleware in layers.iter().flatten().flat_map(|listeners| &listeners.event_middleware) {
+        for middleware in layers
+            .iter()
+            .flatten()
+            .flat_map(|listeners| &listeners.event_middleware)
+        {
             if let Err(refusal) = middleware(&context).await {
                 refused(&context, &refusal);
                 return Done::Handled;
@@ -89,11 +99,20 @@ async fn all(listeners: &[Listener], context: &Context) {
 }
 
 fn own(socket: &Socket) -> Option<Arc<Listeners>> {
-    socket.0.extra_if_any().map(|extra| Arc::clone(&extra.listeners.read()))
+    socket
+        .0
+        .extra_if_any()
+        .map(|extra| Arc::clone(&extra.listeners.read()))
 }
 
 fn refused(context: &Context, refusal: &Refusal) {
     tracing::debug!(event = %context.name, message = refusal.message, "an event was refused");
-    context.socket.0.session.engine.metrics.refused(RefusalCode::EventMiddleware);
+    context
+        .socket
+        .0
+        .session
+        .engine
+        .metrics
+        .refused(RefusalCode::EventMiddleware);
     context.acknowledge_error("refused", refusal);
 }

@@ -25,7 +25,9 @@ where
     let mut body = std::pin::pin!(body);
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(mut data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else { continue };
+        let Ok(mut data) = frame.map_err(|_| BodyError::Aborted)?.into_data() else {
+            continue;
+        };
         if data.remaining() > bytes_max - read.len() {
             return Err(BodyError::TooLarge);
         }
@@ -52,7 +54,11 @@ mod tests {
     async fn limit_is_inclusive() {
         for (length, expected) in [(9, Ok(9)), (10, Ok(10)), (11, Err(BodyError::TooLarge))] {
             let body = Full::new(Bytes::from(vec![b'x'; length]));
-            assert_eq!(read(body, 10).await.map(|bytes| bytes.len()), expected, "{length}");
+            assert_eq!(
+                read(body, 10).await.map(|bytes| bytes.len()),
+                expected,
+                "{length}"
+            );
         }
     }
 }

@@ -3,7 +3,10 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use flate2::{Compression, write::{GzEncoder, ZlibEncoder}};
+use flate2::{
+    Compression,
+    write::{GzEncoder, ZlibEncoder},
+};
 use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::reply::{self, Body};
@@ -15,15 +18,31 @@ enum Encoding {
 }
 
 /// The response for `body`, compressed when it is large enough and the client accepts it.
-pub(crate) fn payload(body: Bytes, request: &HeaderMap, bytes_min: Option<usize>) -> Response<Body> {
-    let wanted = bytes_min.filter(|min| body.len() >= *min).and_then(|_| accepted(request));
-    let Some((encoding, compressed)) = wanted.and_then(|encoding| compress(encoding, &body).map(|bytes| (encoding, bytes))) else {
+pub(crate) fn payload(
+    body: Bytes,
+    request: &HeaderMap,
+    bytes_min: Option<usize>,
+) -> Response<Body> {
+    let wanted = bytes_min
+        .filter(|min| body.len() >= *min)
+        .and_then(|_| accepted(request));
+    let Some((encoding, compressed)) =
+        wanted.and_then(|encoding| compress(encoding, &body).map(|bytes| (encoding, bytes)))
+    else {
         return reply::payload(body);
     };
     let mut response = reply::payload(compressed);
-    let name = if encoding == Encoding::Gzip { "gzip" } else { "deflate" };
-    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
-    response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    let name = if encoding == Encoding::Gzip {
+        "gzip"
+    } else {
+        "deflate"
+    };
+    response
+        .headers_mut()
+        .insert(header::CONTENT_ENCODING, HeaderValue::from_static(name));
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     response
 }
 
@@ -33,8 +52,14 @@ fn accepted(request: &HeaderMap) -> Option<Encoding> {
     let takes = |name: &str| {
         header.split(',').any(|item| {
             let mut parts = item.split(';').map(str::trim);
-            parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case(name))
-                && !parts.any(|parameter| parameter.strip_prefix("q=").is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0)))
+            parts
+                .next()
+                .is_some_and(|coding| coding.eq_ignore_ascii_case(name))
+                && !parts.any(|parameter| {
+                    parameter
+                        .strip_prefix("q=")
+                        .is_some_and(|q| q.parse::<f32>().is_ok_and(|q| q == 0.0))
+                })
         })
     };
     if takes("gzip") {
@@ -87,7 +112,11 @@ mod tests {
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         for (length, compressed) in [(1023, false), (1024, true), (1025, true)] {
             let response = payload(Bytes::from(vec![b'x'; length]), &headers, Some(1024));
-            assert_eq!(response.headers().contains_key(header::CONTENT_ENCODING), compressed, "{length}");
+            assert_eq!(
+                response.headers().contains_key(header::CONTENT_ENCODING),
+                compressed,
+                "{length}"
+            );
         }
     }
 }

@@ -44,19 +44,29 @@ impl Cors {
     /// Lets pages of every origin connect.
     #[must_use]
     pub fn any() -> Self {
-        Self { origins: Origins::Any, ..Self::default() }
+        Self {
+            origins: Origins::Any,
+            ..Self::default()
+        }
     }
 
     /// Lets pages of exactly these origins connect.
     #[must_use]
     pub fn list<T: Into<String>>(origins: impl IntoIterator<Item = T>) -> Self {
-        Self { origins: Origins::List(origins.into_iter().map(Into::into).collect()), ..Self::default() }
+        Self {
+            origins: Origins::List(origins.into_iter().map(Into::into).collect()),
+            ..Self::default()
+        }
     }
 
     /// Whether a request with these headers may go on.
     pub(crate) fn allows(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else { return true };
-        let Ok(origin) = origin.to_str() else { return false };
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return true;
+        };
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
         match &self.origins {
             Origins::Any => true,
             Origins::List(list) => list.iter().any(|each| each == origin),
@@ -74,15 +84,23 @@ impl Cors {
         if matches!(self.origins, Origins::SameOrigin) {
             return;
         }
-        let Some(origin) = request.get(header::ORIGIN).filter(|_| self.allows(request)) else { return };
+        let Some(origin) = request.get(header::ORIGIN).filter(|_| self.allows(request)) else {
+            return;
+        };
         if matches!(self.origins, Origins::Any) && !self.credentials {
-            response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            response.insert(
+                header::ACCESS_CONTROL_ALLOW_ORIGIN,
+                HeaderValue::from_static("*"),
+            );
         } else {
             response.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             response.append(header::VARY, HeaderValue::from_static("Origin"));
         }
         if self.credentials {
-            response.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            response.insert(
+                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
+                HeaderValue::from_static("true"),
+            );
         }
         if let Some(exposed) = &self.exposed_headers {
             insert(response, header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
@@ -91,21 +109,38 @@ impl Cors {
 
     /// Whether this is a browser's preflight that we answer.
     pub(crate) fn is_preflight(&self, method: &Method, headers: &HeaderMap) -> bool {
-        *method == Method::OPTIONS && !matches!(self.origins, Origins::SameOrigin) && headers.contains_key(header::ORIGIN)
+        *method == Method::OPTIONS
+            && !matches!(self.origins, Origins::SameOrigin)
+            && headers.contains_key(header::ORIGIN)
     }
 
     /// Adds the headers of a preflight's answer (status 204).
     pub(crate) fn apply_preflight(&self, request: &HeaderMap, response: &mut HeaderMap) {
         self.apply(request, response);
-        insert(response, header::ACCESS_CONTROL_ALLOW_METHODS, &self.methods);
-        response.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
-        match (&self.allowed_headers, request.get(header::ACCESS_CONTROL_REQUEST_HEADERS)) {
+        insert(
+            response,
+            header::ACCESS_CONTROL_ALLOW_METHODS,
+            &self.methods,
+        );
+        response.append(
+            header::VARY,
+            HeaderValue::from_static("Access-Control-Request-Headers"),
+        );
+        match (
+            &self.allowed_headers,
+            request.get(header::ACCESS_CONTROL_REQUEST_HEADERS),
+        ) {
             (Some(allowed), _) => insert(response, header::ACCESS_CONTROL_ALLOW_HEADERS, allowed),
-            (None, Some(asked)) => drop(response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone())),
+            (None, Some(asked)) => {
+                drop(response.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone()))
+            }
             (None, None) => {}
         }
         if let Some(age) = self.max_age {
-            response.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from(age.as_secs()));
+            response.insert(
+                header::ACCESS_CONTROL_MAX_AGE,
+                HeaderValue::from(age.as_secs()),
+            );
         }
     }
 }
@@ -145,7 +180,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]
@@ -163,18 +201,31 @@ mod tests {
             ("https://good.example/", false),
             ("https://good.example@evil.example", false),
         ] {
-            assert_eq!(cors.allows(&headers(&[("origin", origin)])), expected, "{origin:?}");
+            assert_eq!(
+                cors.allows(&headers(&[("origin", origin)])),
+                expected,
+                "{origin:?}"
+            );
         }
     }
 
     #[test]
     fn cve_2020_28481_default_is_same_origin() {
         let cors = Cors::default();
-        assert!(cors.allows(&headers(&[("host", "a.example:80"), ("origin", "http://a.example:80")])));
-        assert!(!cors.allows(&headers(&[("host", "a.example"), ("origin", "http://b.example")])));
+        assert!(cors.allows(&headers(&[
+            ("host", "a.example:80"),
+            ("origin", "http://a.example:80")
+        ])));
+        assert!(!cors.allows(&headers(&[
+            ("host", "a.example"),
+            ("origin", "http://b.example")
+        ])));
         assert!(!cors.allows(&headers(&[("origin", "http://a.example")])));
         assert!(!cors.allows(&headers(&[("host", "a.example"), ("origin", "null")])));
-        assert!(cors.allows(&headers(&[("host", "a.example")])), "not from a page");
+        assert!(
+            cors.allows(&headers(&[("host", "a.example")])),
+            "not from a page"
+        );
     }
 
     #[test]

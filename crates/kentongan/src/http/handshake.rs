@@ -17,9 +17,18 @@ use crate::{
 pub(crate) fn polling(engine: &Arc<Engine>, mut parts: Parts) -> Result<Response<Body>, Refusal> {
     let handshake = Handshake::new(&mut parts, engine.config.handshake_retention);
     let session = engine.open(handshake).ok_or(Refusal::Unavailable)?;
-    let upgrades: &[&str] = if engine.session.allow_upgrades { &["websocket"] } else { &[] };
+    let upgrades: &[&str] = if engine.session.allow_upgrades {
+        &["websocket"]
+    } else {
+        &[]
+    };
     let mut response = reply::payload(Bytes::from(open_packet(&session, upgrades)));
-    if let Some(value) = engine.config.cookie.as_ref().and_then(|cookie| cookie_header(cookie, &session)) {
+    if let Some(value) = engine
+        .config
+        .cookie
+        .as_ref()
+        .and_then(|cookie| cookie_header(cookie, &session))
+    {
         response.headers_mut().insert(header::SET_COOKIE, value);
     }
     if let Some(change) = &engine.config.hooks.initial_headers {
@@ -31,9 +40,16 @@ pub(crate) fn polling(engine: &Arc<Engine>, mut parts: Parts) -> Result<Response
 /// The open packet of a session.
 pub(crate) fn open_packet(session: &Session, upgrades: &[&str]) -> String {
     let engine = &session.engine;
-    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let config = &engine.config;
-    let json = payload::open_json(&session.id.text(), upgrades, millis(config.ping_interval), millis(config.ping_timeout), config.limits.message_bytes_max);
+    let json = payload::open_json(
+        &session.id.text(),
+        upgrades,
+        millis(config.ping_interval),
+        millis(config.ping_timeout),
+        config.limits.message_bytes_max,
+    );
     format!("0{json}")
 }
 

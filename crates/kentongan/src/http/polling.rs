@@ -13,17 +13,25 @@ use super::{
 };
 use crate::{
     metrics::RefusalCode,
-    session::shared::{PostError, Session},
+    session::shared::{InvalidPayload, Session},
 };
 
 /// Answers a poll with what is buffered, once there is something.
 pub(crate) async fn get(session: &Session, parts: &Parts) -> Result<Response<Body>, Refusal> {
     let body = session.poll_body().await.map_err(refusal)?;
-    Ok(compression::payload(body, &parts.headers, session.engine.config.http_compression_bytes_min))
+    Ok(compression::payload(
+        body,
+        &parts.headers,
+        session.engine.config.http_compression_bytes_min,
+    ))
 }
 
 /// Takes in a polling body.
-pub(crate) async fn post<B>(session: &Arc<Session>, parts: &Parts, body: B) -> Result<Response<Body>, Refusal>
+pub(crate) async fn post<B>(
+    session: &Arc<Session>,
+    parts: &Parts,
+    body: B,
+) -> Result<Response<Body>, Refusal>
 where
     B: HttpBody + Send,
     B::Data: Send,
@@ -40,7 +48,10 @@ where
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err(Refusal::PayloadTooLarge),
         Err(BodyError::Aborted) => {
-            session.close(CloseReason::TransportError("data request connection closed prematurely"), Flush::No);
+            session.close(
+                CloseReason::TransportError("data request connection closed prematurely"),
+                Flush::No,
+            );
             return Ok(reply::empty(StatusCode::BAD_REQUEST));
         }
     };
@@ -49,8 +60,7 @@ where
             session.inbox_room().await;
             Ok(reply::ok())
         }
-        Err(PostError::Request(error)) => Err(refusal(error)),
-        Err(PostError::Invalid) => Ok(reply::empty(StatusCode::BAD_REQUEST)),
+        Err(InvalidPayload) => Ok(reply::empty(StatusCode::BAD_REQUEST)),
     }
 }
 

@@ -31,10 +31,13 @@ impl<'a> Query<'a> {
 
 /// Every `name=value` of a query string, percent-decoded, with `+` as a space.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(name), decode(value))
-    })
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
 }
 
 /// Percent-decoding as browsers do it (WHATWG URL, section 5.1): a lone `%` stays, bad UTF-8 becomes U+FFFD.
@@ -63,7 +66,9 @@ fn decode(text: &str) -> Cow<'_, str> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -81,7 +86,14 @@ mod tests {
 
     #[test]
     fn odd_escapes_never_fail() {
-        for (input, expected) in [("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%41+b", "A b"), ("%ff", "\u{fffd}"), ("%E2%82%AC", "€")] {
+        for (input, expected) in [
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz", "%zz"),
+            ("%41+b", "A b"),
+            ("%ff", "\u{fffd}"),
+            ("%E2%82%AC", "€"),
+        ] {
             assert_eq!(decode(input), expected, "{input}");
         }
     }

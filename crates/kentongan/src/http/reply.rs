@@ -56,7 +56,11 @@ impl Refusal {
             Self::Overlap => return empty(StatusCode::BAD_REQUEST),
             Self::Method => return empty(StatusCode::METHOD_NOT_ALLOWED),
         };
-        let status = if number == 4 { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+        let status = if number == 4 {
+            StatusCode::FORBIDDEN
+        } else {
+            StatusCode::BAD_REQUEST
+        };
         let body = serde_json::json!({ "code": number, "message": message }).to_string();
         with_type(status, "application/json", Bytes::from(body))
     }
@@ -69,7 +73,11 @@ pub(crate) fn payload(body: Bytes) -> Response<Body> {
 
 /// The answer to an accepted polling body.
 pub(crate) fn ok() -> Response<Body> {
-    no_store(with_type(StatusCode::OK, "text/html", Bytes::from_static(b"ok")))
+    no_store(with_type(
+        StatusCode::OK,
+        "text/html",
+        Bytes::from_static(b"ok"),
+    ))
 }
 
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
@@ -79,20 +87,32 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
 }
 
 fn unavailable() -> Response<Body> {
-    let mut response = with_type(StatusCode::SERVICE_UNAVAILABLE, "application/json", Bytes::from_static(br#"{"code":"unavailable","message":"Server is full or shutting down"}"#));
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    let mut response = with_type(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "application/json",
+        Bytes::from_static(
+            br#"{"code":"unavailable","message":"Server is full or shutting down"}"#,
+        ),
+    );
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 
 fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::new(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 fn no_store(mut response: Response<Body>) -> Response<Body> {
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -104,12 +124,36 @@ mod tests {
     #[tokio::test]
     async fn error_codes_are_numbers() {
         for (refusal, status, expected) in [
-            (Refusal::TransportUnknown, 400, r#"{"code":0,"message":"Transport unknown"}"#),
-            (Refusal::SessionUnknown, 400, r#"{"code":1,"message":"Session ID unknown"}"#),
-            (Refusal::HandshakeMethod, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
-            (Refusal::BadRequest, 400, r#"{"code":3,"message":"Bad request"}"#),
-            (Refusal::Forbidden("no\"way".into()), 403, r#"{"code":4,"message":"no\"way"}"#),
-            (Refusal::ProtocolVersion, 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
+            (
+                Refusal::TransportUnknown,
+                400,
+                r#"{"code":0,"message":"Transport unknown"}"#,
+            ),
+            (
+                Refusal::SessionUnknown,
+                400,
+                r#"{"code":1,"message":"Session ID unknown"}"#,
+            ),
+            (
+                Refusal::HandshakeMethod,
+                400,
+                r#"{"code":2,"message":"Bad handshake method"}"#,
+            ),
+            (
+                Refusal::BadRequest,
+                400,
+                r#"{"code":3,"message":"Bad request"}"#,
+            ),
+            (
+                Refusal::Forbidden("no\"way".into()),
+                403,
+                r#"{"code":4,"message":"no\"way"}"#,
+            ),
+            (
+                Refusal::ProtocolVersion,
+                400,
+                r#"{"code":5,"message":"Unsupported protocol version"}"#,
+            ),
             (Refusal::PayloadTooLarge, 413, ""),
             (Refusal::Overlap, 400, ""),
         ] {

@@ -29,7 +29,11 @@ pub struct ServeConfig {
 
 impl Default for ServeConfig {
     fn default() -> Self {
-        Self { head_timeout: Duration::from_secs(5), headers_max: 100, head_bytes_max: 16 * 1024 }
+        Self {
+            head_timeout: Duration::from_secs(5),
+            headers_max: 100,
+            head_bytes_max: 16 * 1024,
+        }
     }
 }
 
@@ -39,7 +43,13 @@ impl Server {
     ///
     /// # Errors
     /// None at present: a failed accept is retried, since most of its causes pass.
-    pub async fn serve<F>(&self, listener: TcpListener, config: ServeConfig, fallback: F, stop: impl Future<Output = ()>) -> io::Result<()>
+    pub async fn serve<F>(
+        &self,
+        listener: TcpListener,
+        config: ServeConfig,
+        fallback: F,
+        stop: impl Future<Output = ()>,
+    ) -> io::Result<()>
     where
         F: Service<Request<Incoming>, Response = Response<Body>> + Clone + Send + Sync + 'static,
         F::Future: Send,
@@ -48,12 +58,22 @@ impl Server {
         let engine = Arc::clone(self.engine());
         let mut stop = std::pin::pin!(stop);
         loop {
-            let accepted = match futures_util::future::select(std::pin::pin!(listener.accept()), stop.as_mut()).await {
+            let accepted = match futures_util::future::select(
+                std::pin::pin!(listener.accept()),
+                stop.as_mut(),
+            )
+            .await
+            {
                 Either::Left((accepted, _)) => accepted,
                 Either::Right(_) => return Ok(()),
             };
             match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(connection(Arc::clone(&engine), stream, config.clone(), fallback.clone()))),
+                Ok((stream, _)) => drop(tokio::spawn(connection(
+                    Arc::clone(&engine),
+                    stream,
+                    config.clone(),
+                    fallback.clone(),
+                ))),
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     // Out of descriptors, most likely: without a pause this would spin.
@@ -110,7 +130,10 @@ impl Service<Request<Incoming>> for NotFound {
     type Error = std::convert::Infallible;
     type Future = std::future::Ready<Result<Response<Body>, std::convert::Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
         std::task::Poll::Ready(Ok(()))
     }
 

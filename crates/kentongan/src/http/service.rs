@@ -30,7 +30,9 @@ pub struct SocketIoService {
 
 impl SocketIoService {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
-        Self { engine: Arc::clone(engine) }
+        Self {
+            engine: Arc::clone(engine),
+        }
     }
 }
 
@@ -129,8 +131,12 @@ where
         return match (websocket, is_upgrade) {
             (true, true) => upgrade::probe(&session, &query, parts).await,
             (true, false) => Err(Refusal::BadRequest),
-            (false, _) if parts.method == Method::GET || parts.method == Method::HEAD => polling::get(&session, &parts).await,
-            (false, _) if parts.method == Method::POST => polling::post(&session, &parts, body).await,
+            (false, _) if parts.method == Method::GET || parts.method == Method::HEAD => {
+                polling::get(&session, &parts).await
+            }
+            (false, _) if parts.method == Method::POST => {
+                polling::post(&session, &parts, body).await
+            }
             (false, _) => Err(Refusal::Method),
         };
     }
@@ -149,7 +155,11 @@ where
     if engine.is_closing() {
         return Err(Refusal::Unavailable);
     }
-    if websocket { upgrade::open(engine, &query, parts) } else { handshake::polling(engine, parts) }
+    if websocket {
+        upgrade::open(engine, &query, parts)
+    } else {
+        handshake::polling(engine, parts)
+    }
 }
 
 /// A [`tower_layer::Layer`] that takes what lies below the configured path.
@@ -160,7 +170,9 @@ pub struct SocketIoLayer {
 
 impl SocketIoLayer {
     pub(crate) fn new(engine: &Arc<Engine>) -> Self {
-        Self { engine: Arc::clone(engine) }
+        Self {
+            engine: Arc::clone(engine),
+        }
     }
 }
 
@@ -168,7 +180,10 @@ impl<S> Layer<S> for SocketIoLayer {
     type Service = SocketIoOr<S>;
 
     fn layer(&self, inner: S) -> SocketIoOr<S> {
-        SocketIoOr { own: SocketIoService::new(&self.engine), inner }
+        SocketIoOr {
+            own: SocketIoService::new(&self.engine),
+            inner,
+        }
     }
 }
 
@@ -210,7 +225,8 @@ impl Engine {
     /// Whether a path is ours: the prefix, as Node does it.
     pub(crate) fn takes(&self, path: &str) -> bool {
         let config = &self.config;
-        path.starts_with(&config.path) || (config.path_without_slash && path == config.path.trim_end_matches('/'))
+        path.starts_with(&config.path)
+            || (config.path_without_slash && path == config.path.trim_end_matches('/'))
     }
 }
 

@@ -29,7 +29,11 @@ use crate::{
 };
 
 /// Opens a session on a WebSocket.
-pub(crate) fn open(engine: &Arc<Engine>, query: &Query<'_>, mut parts: Parts) -> Result<Response<Body>, Refusal> {
+pub(crate) fn open(
+    engine: &Arc<Engine>,
+    query: &Query<'_>,
+    mut parts: Parts,
+) -> Result<Response<Body>, Refusal> {
     let (on_upgrade, mut response, deflate) = accept(engine, &mut parts)?;
     let base64 = query.base64;
     let handshake = Handshake::new(&mut parts, engine.config.handshake_retention);
@@ -38,9 +42,11 @@ pub(crate) fn open(engine: &Arc<Engine>, query: &Query<'_>, mut parts: Parts) ->
         change(response.headers_mut());
     }
     tokio::spawn(async move {
-        let Some(mut websocket) = established(on_upgrade, &engine, deflate, base64).await else { return };
+        let Some(mut websocket) = established(on_upgrade, &engine, deflate, base64).await else {
+            return;
+        };
         // The open packet is the first frame; the task writes it in its first turn.
-        let session = engine.prepare(handshake, &websocket);
+        let session = engine.prepare(handshake);
         websocket.queue_text(&open_packet(&session, &[]));
         engine.start(session, Some(websocket));
     });
@@ -48,7 +54,11 @@ pub(crate) fn open(engine: &Arc<Engine>, query: &Query<'_>, mut parts: Parts) ->
 }
 
 /// Starts the upgrade of a session that polls.
-pub(crate) async fn probe(session: &Arc<Session>, query: &Query<'_>, mut parts: Parts) -> Result<Response<Body>, Refusal> {
+pub(crate) async fn probe(
+    session: &Arc<Session>,
+    query: &Query<'_>,
+    mut parts: Parts,
+) -> Result<Response<Body>, Refusal> {
     let engine = &session.engine;
     if let Some(allow) = &engine.config.hooks.allow_request {
         allow(&parts).await.map_err(Refusal::Forbidden)?;
@@ -57,11 +67,18 @@ pub(crate) async fn probe(session: &Arc<Session>, query: &Query<'_>, mut parts: 
     let probe = session.begin_probe().map_err(polling::refusal)?;
     let (session, base64) = (Arc::clone(session), query.base64);
     tokio::spawn(async move {
-        let open = OpenProbe { session: &session, probe };
+        let open = OpenProbe {
+            session: &session,
+            probe,
+        };
         let engine = &session.engine;
-        let Some(websocket) = established(on_upgrade, engine, deflate, base64).await else { return };
+        let Some(websocket) = established(on_upgrade, engine, deflate, base64).await else {
+            return;
+        };
         let timeout = engine.config.upgrade_timeout;
-        if let Ok(Some(websocket)) = tokio::time::timeout(timeout, run_probe(&open, websocket)).await {
+        if let Ok(Some(websocket)) =
+            tokio::time::timeout(timeout, run_probe(&open, websocket)).await
+        {
             session.upgraded(websocket);
         }
     });
@@ -91,7 +108,9 @@ async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<Web
                     Received::Text(text) => Packet::decode_text(text).ok(),
                     Received::Binary(_) => None,
                 };
-                let decided = packet.map_or(ProbeStep::Reject, |packet| open.session.probe_packet(open.probe, &packet));
+                let decided = packet.map_or(ProbeStep::Reject, |packet| {
+                    open.session.probe_packet(open.probe, &packet)
+                });
                 step = Some(decided);
                 decided == ProbeStep::ReplyPong
             });
@@ -101,7 +120,10 @@ async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<Web
                 Some(ProbeStep::ReplyPong) => websocket.queue_text("3probe"),
                 None => {}
             }
-            if websocket.poll_write(cx, || None, |_| {}).is_ready_and(Result::is_err) {
+            if websocket
+                .poll_write(cx, || None, |_| {})
+                .is_ready_and(Result::is_err)
+            {
                 return std::task::Poll::Ready(false);
             }
             match read {
@@ -137,18 +159,33 @@ impl<T> ReadyAnd<T> for std::task::Poll<T> {
 }
 
 /// Checks the WebSocket handshake (RFC 6455, section 4.2) and prepares the 101.
-fn accept(engine: &Engine, parts: &mut Parts) -> Result<(OnUpgrade, Response<Body>, bool), Refusal> {
+fn accept(
+    engine: &Engine,
+    parts: &mut Parts,
+) -> Result<(OnUpgrade, Response<Body>, bool), Refusal> {
     if parts.method != http::Method::GET {
         return Err(Refusal::HandshakeMethod);
     }
-    let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let WebSocketHandshake { accept, protocol, deflate } = websocket_handshake::validate(headers, engine.config.deflate.is_some()).map_err(|error| {
-        tracing::debug!(code = error.code(), "websocket handshake refused");
-        Refusal::BadRequest
-    })?;
+    let headers = parts
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let WebSocketHandshake {
+        accept,
+        protocol,
+        deflate,
+    } = websocket_handshake::validate(headers, engine.config.deflate.is_some()).map_err(
+        |error| {
+            tracing::debug!(code = error.code(), "websocket handshake refused");
+            Refusal::BadRequest
+        },
+    )?;
     // Shared compressed frames need the full window; a client that wants a smaller one gets plain frames.
     let deflate = deflate.filter(|params| params.server_max_window_bits == FULL_WINDOW_BITS);
-    let on_upgrade = parts.extensions.remove::<OnUpgrade>().ok_or(Refusal::BadRequest)?;
+    let on_upgrade = parts
+        .extensions
+        .remove::<OnUpgrade>()
+        .ok_or(Refusal::BadRequest)?;
     let mut response = reply::empty(StatusCode::SWITCHING_PROTOCOLS);
     let out = response.headers_mut();
     out.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -169,7 +206,12 @@ fn insert(headers: &mut http::HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-async fn established(on_upgrade: OnUpgrade, engine: &Engine, deflate: bool, base64: bool) -> Option<WebSocket> {
+async fn established(
+    on_upgrade: OnUpgrade,
+    engine: &Engine,
+    deflate: bool,
+    base64: bool,
+) -> Option<WebSocket> {
     let upgraded = on_upgrade.await.ok()?;
     let (io, early) = Io::from_upgraded(upgraded);
     Some(WebSocket::new(io, early, deflate, base64, &engine.config))

@@ -8,7 +8,8 @@ use parking_lot::RwLock;
 use crate::{handler::listeners::Listeners, id::Sid, socket::Socket};
 
 /// Decides about the rooms of a client that comes back.
-pub(crate) type DecideRooms = Arc<dyn Fn(&Socket, Vec<ByteString>) -> Vec<ByteString> + Send + Sync>;
+pub(crate) type DecideRooms =
+    Arc<dyn Fn(&Socket, Vec<ByteString>) -> Vec<ByteString> + Send + Sync>;
 type RoomListener = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 
 #[derive(Default)]
@@ -69,7 +70,11 @@ impl Behaviour {
         if listeners.is_empty() {
             return;
         }
-        let event = RoomEvent { kind, room: room.clone(), socket };
+        let event = RoomEvent {
+            kind,
+            room: room.clone(),
+            socket,
+        };
         for listener in listeners {
             listener(&event);
         }

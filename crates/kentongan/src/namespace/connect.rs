@@ -14,10 +14,7 @@ use kentongan_protocol::{
 use super::{NamespaceInner, registry::Namespaces};
 use crate::{
     error::Refusal,
-    handler::{
-        extract::Context,
-        run::AuthArgs,
-    },
+    handler::{extract::Context, run::AuthArgs},
     id::Sid,
     metrics::{self, RefusalCode},
     recovery::{Claim, Recovery},
@@ -39,10 +36,19 @@ struct Returning {
 }
 
 /// Finds the namespace and asks its middleware.
-pub(crate) async fn prepare(session: Arc<Session>, namespaces: Arc<Namespaces>, name: ByteString, auth: Option<Args>) -> Done {
+pub(crate) async fn prepare(
+    session: Arc<Session>,
+    namespaces: Arc<Namespaces>,
+    name: ByteString,
+    auth: Option<Args>,
+) -> Done {
     let parser = session.engine.config.parser;
     let auth = auth.unwrap_or_else(|| Args::empty(parser));
-    let decided = tokio::time::timeout(session.engine.config.middleware_timeout, decide(&session, &namespaces, &name, &auth)).await;
+    let decided = tokio::time::timeout(
+        session.engine.config.middleware_timeout,
+        decide(&session, &namespaces, &name, &auth),
+    )
+    .await;
     let refusal = match decided {
         Ok(Ok(prepared)) => return Done::Prepared(Box::new(prepared)),
         Ok(Err(refusal)) => refusal,
@@ -56,12 +62,23 @@ pub(crate) async fn prepare(session: Arc<Session>, namespaces: Arc<Namespaces>, 
     Done::Refused
 }
 
-async fn decide(session: &Arc<Session>, namespaces: &Namespaces, name: &ByteString, auth: &Args) -> Result<Prepared, Refusal> {
+async fn decide(
+    session: &Arc<Session>,
+    namespaces: &Namespaces,
+    name: &ByteString,
+    auth: &Args,
+) -> Result<Prepared, Refusal> {
     let Some(namespace) = namespaces.resolve(name, auth).await else {
-        session.engine.metrics.refused(RefusalCode::NamespaceUnknown);
+        session
+            .engine
+            .metrics
+            .refused(RefusalCode::NamespaceUnknown);
         return Err(Refusal::new("Invalid namespace"));
     };
-    let claim = namespace.recovery.as_ref().map(|recovery| recovery.claim(auth));
+    let claim = namespace
+        .recovery
+        .as_ref()
+        .map(|recovery| recovery.claim(auth));
     let id = match &claim {
         Some(Ok(claim)) => claim.socket,
         _ => Sid::random(),
@@ -83,18 +100,40 @@ async fn decide(session: &Arc<Session>, namespaces: &Namespaces, name: &ByteStri
 }
 
 /// Decides what a client that comes back continues with; one that may not continues as a new client.
-fn settle(socket: Socket, namespace: &Arc<NamespaceInner>, claim: Option<Result<Claim, Recovery>>) -> Prepared {
+fn settle(
+    socket: Socket,
+    namespace: &Arc<NamespaceInner>,
+    claim: Option<Result<Claim, Recovery>>,
+) -> Prepared {
     let failed = |recovery| {
         // The id belongs to the session that is not continued.
-        let fresh = Socket::new(Sid::random(), Arc::clone(namespace), Arc::clone(&socket.0.session));
+        let fresh = Socket::new(
+            Sid::random(),
+            Arc::clone(namespace),
+            Arc::clone(&socket.0.session),
+        );
         fresh.adopt(&socket);
-        Prepared { socket: fresh, recovered: None, recovery }
+        Prepared {
+            socket: fresh,
+            recovered: None,
+            recovery,
+        }
     };
     match claim {
-        None | Some(Err(Recovery::New)) => Prepared { socket, recovered: None, recovery: Recovery::New },
-        Some(Err(recovery)) => Prepared { socket, recovered: None, recovery },
+        None | Some(Err(Recovery::New)) => Prepared {
+            socket,
+            recovered: None,
+            recovery: Recovery::New,
+        },
+        Some(Err(recovery)) => Prepared {
+            socket,
+            recovered: None,
+            recovery,
+        },
         Some(Ok(claim)) => {
-            let Some(recovery) = &namespace.recovery else { return failed(Recovery::New) };
+            let Some(recovery) = &namespace.recovery else {
+                return failed(Recovery::New);
+            };
             match recovery.take_over(&claim, &socket) {
                 Err(reason) => failed(reason),
                 Ok((rooms, data)) => {
@@ -103,7 +142,11 @@ fn settle(socket: Socket, namespace: &Arc<NamespaceInner>, claim: Option<Result<
                         Some(decide) => decide(&socket, rooms),
                         None => rooms,
                     };
-                    Prepared { socket, recovered: Some(Returning { claim, rooms }), recovery: Recovery::New }
+                    Prepared {
+                        socket,
+                        recovered: Some(Returning { claim, rooms }),
+                        recovery: Recovery::New,
+                    }
                 }
             }
         }
@@ -112,27 +155,44 @@ fn settle(socket: Socket, namespace: &Arc<NamespaceInner>, claim: Option<Result<
 
 /// Lets the client in. `None`: its session has ended meanwhile.
 pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Recovery)> {
-    let Prepared { mut socket, recovered, mut recovery } = prepared;
+    let Prepared {
+        mut socket,
+        recovered,
+        mut recovery,
+    } = prepared;
     let namespace = Arc::clone(&socket.0.namespace);
     let metrics = Arc::clone(&namespace.metrics);
     let mut rooms = socket.0.take_early_rooms();
     let joined = match &namespace.recovery {
         None => {
             let joined = namespace.hub.add(&socket.0, &rooms)?;
-            let frame = encode::connect(namespace.config.parser, &namespace.name, &socket.id().text(), None);
+            let frame = encode::connect(
+                namespace.config.parser,
+                &namespace.name,
+                &socket.id().text(),
+                None,
+            );
             let _ = socket.0.send(frame, Class::Reliable);
             joined
         }
         Some(log) => {
             let mut outcome = None;
-            if let Some(Returning { claim, rooms: mut kept }) = recovered {
+            if let Some(Returning {
+                claim,
+                rooms: mut kept,
+            }) = recovered
+            {
                 kept.retain(|room| !rooms.contains(room));
                 rooms.append(&mut kept);
                 match log.resume(&namespace, &socket, &claim, &rooms) {
                     Ok(resumed) => outcome = Some(resumed),
                     Err(reason) => {
                         recovery = reason;
-                        let fresh = Socket::new(Sid::random(), Arc::clone(&namespace), Arc::clone(&socket.0.session));
+                        let fresh = Socket::new(
+                            Sid::random(),
+                            Arc::clone(&namespace),
+                            Arc::clone(&socket.0.session),
+                        );
                         fresh.adopt(&socket);
                         socket = fresh;
                     }
@@ -147,8 +207,8 @@ pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Recovery)> {
             }
         }
     };
-    for (room, changed) in joined {
-        namespace.tell_joined(socket.id(), room, changed);
+    for (room, changed) in &joined {
+        namespace.tell_joined(socket.id(), room, *changed);
     }
     match &recovery {
         Recovery::New => {}

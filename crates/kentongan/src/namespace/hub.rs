@@ -53,13 +53,22 @@ pub(crate) enum Changed {
 
 impl Hub {
     /// Lets a socket in, with its first rooms. `false`: it has ended already.
-    pub(crate) fn add(&self, socket: &Arc<SocketInner>, rooms: &[ByteString]) -> Option<Vec<(ByteString, Changed)>> {
+    pub(crate) fn add(
+        &self,
+        socket: &Arc<SocketInner>,
+        rooms: &[ByteString],
+    ) -> Option<Vec<(ByteString, Changed)>> {
         let mut state = self.state.write();
         if !socket.set_connected() {
             return None;
         }
         state.sockets.insert(socket.id, Arc::clone(socket));
-        Some(rooms.iter().map(|room| (room.clone(), state.join(socket, room))).collect())
+        Some(
+            rooms
+                .iter()
+                .map(|room| (room.clone(), state.join(socket, room)))
+                .collect(),
+        )
     }
 
     /// Takes a socket out of everything and returns the rooms it was in. `None`: it was not connected.
@@ -69,12 +78,31 @@ impl Hub {
             return None;
         }
         state.sockets.remove(&socket.id);
-        let memberships: Vec<u32> = socket.memberships.lock().iter().map(|membership| membership.room).collect();
-        let names: Vec<ByteString> = memberships.iter().filter_map(|room| state.rooms.get(*room as usize)).map(|room| room.name.clone()).collect();
-        Some(names.into_iter().map(|name| (name.clone(), state.leave(socket, &name))).collect())
+        let memberships: Vec<u32> = socket
+            .memberships
+            .lock()
+            .iter()
+            .map(|membership| membership.room)
+            .collect();
+        let names: Vec<ByteString> = memberships
+            .iter()
+            .filter_map(|room| state.rooms.get(*room as usize))
+            .map(|room| room.name.clone())
+            .collect();
+        Some(
+            names
+                .into_iter()
+                .map(|name| (name.clone(), state.leave(socket, &name)))
+                .collect(),
+        )
     }
 
-    pub(crate) fn join(&self, socket: &Arc<SocketInner>, room: &ByteString, rooms_max: usize) -> Result<Changed, JoinError> {
+    pub(crate) fn join(
+        &self,
+        socket: &Arc<SocketInner>,
+        room: &ByteString,
+        rooms_max: usize,
+    ) -> Result<Changed, JoinError> {
         let mut state = self.state.write();
         if !socket.is_connected() {
             return Err(JoinError::Closed);
@@ -92,7 +120,11 @@ impl Hub {
     pub(crate) fn rooms_of(&self, socket: &SocketInner) -> Vec<ByteString> {
         let state = self.state.read();
         let memberships = socket.memberships.lock();
-        memberships.iter().filter_map(|membership| state.rooms.get(membership.room as usize)).map(|room| room.name.clone()).collect()
+        memberships
+            .iter()
+            .filter_map(|membership| state.rooms.get(membership.room as usize))
+            .map(|room| room.name.clone())
+            .collect()
     }
 
     pub(crate) fn find(&self, id: &Sid) -> Option<Arc<SocketInner>> {
@@ -106,7 +138,13 @@ impl Hub {
     /// The rooms there are, and how many are in each.
     pub(crate) fn rooms(&self) -> Vec<(ByteString, usize)> {
         let state = self.state.read();
-        state.names.iter().filter_map(|(name, room)| Some((name.clone(), state.rooms.get(*room as usize)?.members.len()))).collect()
+        state
+            .names
+            .iter()
+            .filter_map(|(name, room)| {
+                Some((name.clone(), state.rooms.get(*room as usize)?.members.len()))
+            })
+            .collect()
     }
 
     pub(crate) fn sockets(&self, targets: &Targets) -> Vec<Arc<SocketInner>> {
@@ -123,12 +161,23 @@ impl Hub {
             return;
         }
         let left_out = state.ids(&targets.except);
-        let is_meant = |socket: &Arc<SocketInner>| targets.except_socket != Some(socket.id) && !left_out.contains(&socket.id);
+        let is_meant = |socket: &Arc<SocketInner>| {
+            targets.except_socket != Some(socket.id) && !left_out.contains(&socket.id)
+        };
         match targets.rooms.as_slice() {
-            [] => state.sockets.values().filter(|socket| is_meant(socket)).for_each(f),
-            [room] => state.in_room(room).filter(|socket| is_meant(socket)).for_each(f),
+            [] => state
+                .sockets
+                .values()
+                .filter(|socket| is_meant(socket))
+                .for_each(f),
+            [room] => state
+                .in_room(room)
+                .filter(|socket| is_meant(socket))
+                .for_each(f),
             rooms => {
-                let mut seen = HashSet::with_capacity(rooms.iter().map(|room| state.in_room(room).count()).sum());
+                let mut seen = HashSet::with_capacity(
+                    rooms.iter().map(|room| state.in_room(room).count()).sum(),
+                );
                 for socket in rooms.iter().flat_map(|room| state.in_room(room)) {
                     if is_meant(socket) && seen.insert(socket.id) {
                         f(socket);
@@ -141,7 +190,13 @@ impl Hub {
 
 impl State {
     fn is_member(&self, socket: &SocketInner, room: &str) -> bool {
-        self.names.get(room).is_some_and(|index| socket.memberships.lock().iter().any(|membership| membership.room == *index))
+        self.names.get(room).is_some_and(|index| {
+            socket
+                .memberships
+                .lock()
+                .iter()
+                .any(|membership| membership.room == *index)
+        })
     }
 
     fn join(&mut self, socket: &Arc<SocketInner>, name: &ByteString) -> Changed {
@@ -153,15 +208,22 @@ impl State {
             None => (self.create(name), Changed::Room),
         };
         if let Some(room) = self.rooms.get_mut(index as usize) {
-            let place = u32::try_from(room.members.len()).expect("a node has fewer than 2^32 sockets");
+            let place =
+                u32::try_from(room.members.len()).expect("a node has fewer than 2^32 sockets");
             room.members.push(Arc::clone(socket));
-            socket.memberships.lock().push(Membership { room: index, index: place });
+            socket.memberships.lock().push(Membership {
+                room: index,
+                index: place,
+            });
         }
         changed
     }
 
     fn create(&mut self, name: &ByteString) -> u32 {
-        let room = Room { name: name.clone(), members: Vec::new() };
+        let room = Room {
+            name: name.clone(),
+            members: Vec::new(),
+        };
         let index = if let Some(index) = self.free.pop() {
             if let Some(slot) = self.rooms.get_mut(index as usize) {
                 *slot = room;
@@ -176,17 +238,31 @@ impl State {
     }
 
     fn leave(&mut self, socket: &SocketInner, name: &str) -> Changed {
-        let Some(index) = self.names.get(name).copied() else { return Changed::Nothing };
+        let Some(index) = self.names.get(name).copied() else {
+            return Changed::Nothing;
+        };
         let membership = {
             let mut memberships = socket.memberships.lock();
-            let Some(position) = memberships.iter().position(|membership| membership.room == index) else { return Changed::Nothing };
+            let Some(position) = memberships
+                .iter()
+                .position(|membership| membership.room == index)
+            else {
+                return Changed::Nothing;
+            };
             memberships.swap_remove(position)
         };
-        let Some(room) = self.rooms.get_mut(index as usize) else { return Changed::Nothing };
+        let Some(room) = self.rooms.get_mut(index as usize) else {
+            return Changed::Nothing;
+        };
         room.members.swap_remove(membership.index as usize);
         // The last member took the free place.
         if let Some(moved) = room.members.get(membership.index as usize) {
-            for each in moved.memberships.lock().iter_mut().filter(|each| each.room == index) {
+            for each in moved
+                .memberships
+                .lock()
+                .iter_mut()
+                .filter(|each| each.room == index)
+            {
                 each.index = membership.index;
             }
         }
@@ -201,13 +277,24 @@ impl State {
 
     /// Members of a room, or the socket whose id the name is.
     fn in_room<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<SocketInner>> + use<'a> {
-        let members = self.names.get(name).and_then(|index| self.rooms.get(*index as usize)).map_or(&[][..], |room| &room.members);
-        let own = name.parse::<Sid>().ok().and_then(|id| self.sockets.get(&id));
+        let members = self
+            .names
+            .get(name)
+            .and_then(|index| self.rooms.get(*index as usize))
+            .map_or(&[][..], |room| &room.members);
+        let own = name
+            .parse::<Sid>()
+            .ok()
+            .and_then(|id| self.sockets.get(&id));
         let own = own.filter(|socket| !members.iter().any(|member| member.id == socket.id));
         members.iter().chain(own)
     }
 
     fn ids(&self, rooms: &[ByteString]) -> HashSet<Sid> {
-        rooms.iter().flat_map(|room| self.in_room(room)).map(|socket| socket.id).collect()
+        rooms
+            .iter()
+            .flat_map(|room| self.in_room(room))
+            .map(|socket| socket.id)
+            .collect()
     }
 }

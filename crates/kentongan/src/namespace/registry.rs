@@ -41,31 +41,51 @@ pub(crate) enum Allows {
 
 impl Namespaces {
     pub(crate) fn new(config: SharedConfig, metrics: Arc<Metrics>) -> Self {
-        Self { config, metrics, by_name: RwLock::default(), parents: RwLock::default() }
+        Self {
+            config,
+            metrics,
+            by_name: RwLock::default(),
+            parents: RwLock::default(),
+        }
     }
 
     /// The namespace of this name, made if need be.
     pub(crate) fn of(&self, name: &str) -> Arc<NamespaceInner> {
-        let name = if name.starts_with('/') { ByteString::from(name) } else { ByteString::from(format!("/{name}")) };
+        let name = if name.starts_with('/') {
+            ByteString::from(name)
+        } else {
+            ByteString::from(format!("/{name}"))
+        };
         if let Some(entry) = self.by_name.read().get(&name) {
             return Arc::clone(&entry.namespace);
         }
         // As in Node, a name that fits a pattern gets the pattern's listeners.
         let parents = self.parents.read();
-        let parent = parents.iter().find(|parent| matches!(&parent.allows, Allows::Pattern(pattern) if pattern.is_match(&name)));
-        let behaviour = parent.map(|parent| Arc::clone(&parent.behaviour)).unwrap_or_default();
+        let parent = parents.iter().find(
+            |parent| matches!(&parent.allows, Allows::Pattern(pattern) if pattern.is_match(&name)),
+        );
+        let behaviour = parent
+            .map(|parent| Arc::clone(&parent.behaviour))
+            .unwrap_or_default();
         drop(parents);
         self.make(&name, behaviour, false)
     }
 
     pub(crate) fn add_parent(&self, allows: Allows) -> Arc<Behaviour> {
         let behaviour = Arc::<Behaviour>::default();
-        self.parents.write().push(Parent { allows, behaviour: Arc::clone(&behaviour) });
+        self.parents.write().push(Parent {
+            allows,
+            behaviour: Arc::clone(&behaviour),
+        });
         behaviour
     }
 
     /// The namespace that a client asks for, if there is or may be one.
-    pub(crate) async fn resolve(&self, name: &ByteString, auth: &Args) -> Option<Arc<NamespaceInner>> {
+    pub(crate) async fn resolve(
+        &self,
+        name: &ByteString,
+        auth: &Args,
+    ) -> Option<Arc<NamespaceInner>> {
         if let Some(entry) = self.by_name.read().get(name) {
             return Some(Arc::clone(&entry.namespace));
         }
@@ -76,8 +96,14 @@ impl Namespaces {
                 Allows::Predicate(predicate) => predicate(name.clone(), auth.clone()).await,
             };
             if allowed {
-                let children = self.by_name.read().values().filter(|entry| entry.is_child).count();
-                return (children < self.config.held.child_namespaces_max).then(|| self.make(name, parent.behaviour, true));
+                let children = self
+                    .by_name
+                    .read()
+                    .values()
+                    .filter(|entry| entry.is_child)
+                    .count();
+                return (children < self.config.held.child_namespaces_max)
+                    .then(|| self.make(name, parent.behaviour, true));
             }
         }
         None
@@ -89,7 +115,10 @@ impl Namespaces {
             return;
         }
         let mut by_name = self.by_name.write();
-        if by_name.get(&namespace.name).is_some_and(|entry| entry.is_child && entry.namespace.hub.len() == 0) {
+        if by_name
+            .get(&namespace.name)
+            .is_some_and(|entry| entry.is_child && entry.namespace.hub.len() == 0)
+        {
             by_name.remove(&namespace.name);
         }
     }
@@ -98,9 +127,17 @@ impl Namespaces {
         self.by_name.read().keys().cloned().collect()
     }
 
-    fn make(&self, name: &ByteString, behaviour: Arc<Behaviour>, is_child: bool) -> Arc<NamespaceInner> {
+    fn make(
+        &self,
+        name: &ByteString,
+        behaviour: Arc<Behaviour>,
+        is_child: bool,
+    ) -> Arc<NamespaceInner> {
         let mut by_name = self.by_name.write();
-        let entry = by_name.entry(name.clone()).or_insert_with(|| Entry { namespace: NamespaceInner::new(name.clone(), behaviour, &self.config, &self.metrics), is_child });
+        let entry = by_name.entry(name.clone()).or_insert_with(|| Entry {
+            namespace: NamespaceInner::new(name.clone(), behaviour, &self.config, &self.metrics),
+            is_child,
+        });
         Arc::clone(&entry.namespace)
     }
 }

@@ -8,11 +8,11 @@ use crate::id::Sid;
 /// Sockets of a namespace: all, or those in any of `rooms`; without those in any of `except`. A room is a name or a
 /// socket's id. Every socket is counted once.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Targets {
+pub(crate) struct Targets {
     /// Rooms whose members are meant; none means everyone.
-    pub rooms: SmallVec<[ByteString; 1]>,
+    pub(crate) rooms: SmallVec<[ByteString; 1]>,
     /// Rooms whose members are left out.
-    pub except: SmallVec<[ByteString; 1]>,
+    pub(crate) except: SmallVec<[ByteString; 1]>,
     /// Exactly this socket.
     pub(crate) socket: Option<Sid>,
     /// This socket is left out.
@@ -21,13 +21,19 @@ pub struct Targets {
 
 impl Targets {
     pub(crate) fn socket(id: Sid) -> Self {
-        Self { socket: Some(id), ..Self::default() }
+        Self {
+            socket: Some(id),
+            ..Self::default()
+        }
     }
 
     /// Whether a socket with this id and these rooms is meant.
     pub(crate) fn include(&self, id: Sid, rooms: &[ByteString]) -> bool {
         let text = id.text();
-        let in_any = |list: &[ByteString]| list.iter().any(|room| rooms.contains(room) || **room == *text);
+        let in_any = |list: &[ByteString]| {
+            list.iter()
+                .any(|room| rooms.contains(room) || **room == *text)
+        };
         if self.socket.is_some_and(|socket| socket != id) || self.except_socket == Some(id) {
             return false;
         }
@@ -60,7 +66,13 @@ mod tests {
             (targets(&["a"], &[&own]), false),
             (Targets::socket(id), true),
             (Targets::socket(Sid::random()), false),
-            (Targets { except_socket: Some(id), ..Targets::default() }, false),
+            (
+                Targets {
+                    except_socket: Some(id),
+                    ..Targets::default()
+                },
+                false,
+            ),
         ] {
             assert_eq!(meant.include(id, &rooms), expected, "{meant:?}");
         }

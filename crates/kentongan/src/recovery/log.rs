@@ -54,7 +54,8 @@ pub(crate) enum Missed {
 impl Log {
     pub(crate) fn new(events_max: usize, bytes_max: usize, age_max: Duration) -> Self {
         let mut epoch = [0; 8];
-        getrandom::fill(&mut epoch).expect("the operating system has randomness once it has booted");
+        getrandom::fill(&mut epoch)
+            .expect("the operating system has randomness once it has booted");
         Self {
             epoch: u64::from_be_bytes(epoch),
             head: 0,
@@ -71,8 +72,13 @@ impl Log {
 
     /// The sealed position of the newest publication.
     pub(crate) fn sealed_head(&mut self, sealer: &Sealer) -> String {
-        let position = Position { epoch: self.epoch, offset: self.head };
-        self.sealed_head.get_or_insert_with(|| sealer.seal(&position)).clone()
+        let position = Position {
+            epoch: self.epoch,
+            offset: self.head,
+        };
+        self.sealed_head
+            .get_or_insert_with(|| sealer.seal(&position))
+            .clone()
     }
 
     /// Moves on to the next offset and returns it, sealed. [`Self::append`] has to follow.
@@ -85,26 +91,46 @@ impl Log {
     /// Keeps the publication at the newest offset.
     pub(crate) fn append(&mut self, frame: Frame, targets: Targets, now: Instant) {
         self.bytes += frame.len();
-        self.entries.push_back(Entry { offset: self.head, at: now, frame, targets });
+        self.entries.push_back(Entry {
+            offset: self.head,
+            at: now,
+            frame,
+            targets,
+        });
         while self.entries.front().is_some_and(|oldest| {
-            self.entries.len() > self.events_max || self.bytes > self.bytes_max || now.saturating_duration_since(oldest.at) > self.age_max
+            self.entries.len() > self.events_max
+                || self.bytes > self.bytes_max
+                || now.saturating_duration_since(oldest.at) > self.age_max
         }) {
             self.drop_oldest();
         }
     }
 
     /// What `socket`, in `rooms`, has not seen since `position`.
-    pub(crate) fn missed(&self, position: &Position, socket: Sid, rooms: &[ByteString], events_max: usize, bytes_max: usize) -> Missed {
+    pub(crate) fn missed(
+        &self,
+        position: &Position,
+        socket: Sid,
+        rooms: &[ByteString],
+        events_max: usize,
+        bytes_max: usize,
+    ) -> Missed {
         if position.epoch != self.epoch || position.offset > self.head {
             return Missed::Reset;
         }
         if self.was_dropped_after(position.offset, socket, rooms) {
             return Missed::Gap;
         }
-        let first = self.entries.partition_point(|entry| entry.offset <= position.offset);
+        let first = self
+            .entries
+            .partition_point(|entry| entry.offset <= position.offset);
         let mut bytes = 0;
         let mut missed = Vec::new();
-        for entry in self.entries.range(first..).filter(|entry| entry.targets.include(socket, rooms)) {
+        for entry in self
+            .entries
+            .range(first..)
+            .filter(|entry| entry.targets.include(socket, rooms))
+        {
             bytes += entry.frame.len();
             if missed.len() == events_max || bytes > bytes_max {
                 return Missed::Gap;
@@ -115,7 +141,11 @@ impl Log {
     }
 
     fn was_dropped_after(&self, offset: u64, socket: Sid, rooms: &[ByteString]) -> bool {
-        let after = |target: &Dropped| self.dropped.get(target).is_some_and(|dropped| *dropped > offset);
+        let after = |target: &Dropped| {
+            self.dropped
+                .get(target)
+                .is_some_and(|dropped| *dropped > offset)
+        };
         self.floor > offset
             || after(&Dropped::Everyone)
             || after(&Dropped::Socket(socket))
@@ -124,7 +154,9 @@ impl Log {
     }
 
     fn drop_oldest(&mut self) {
-        let Some(entry) = self.entries.pop_front() else { return };
+        let Some(entry) = self.entries.pop_front() else {
+            return;
+        };
         self.bytes -= entry.frame.len();
         if self.dropped.len() + entry.targets.rooms.len() >= DROPPED_MAX {
             self.dropped.clear();
@@ -158,13 +190,24 @@ mod tests {
 
     impl Fixture {
         fn new(events_max: usize, bytes_max: usize) -> Self {
-            Self { log: Log::new(events_max, bytes_max, Duration::from_secs(10)), sealer: Sealer::new(&[0; 32], "/"), start: Instant::now() }
+            Self {
+                log: Log::new(events_max, bytes_max, Duration::from_secs(10)),
+                sealer: Sealer::new(&[0; 32], "/"),
+                start: Instant::now(),
+            }
         }
 
         fn publish(&mut self, rooms: &[&str], at_s: u64) -> Position {
             let sealed = self.log.advance(&self.sealer);
-            let targets = Targets { rooms: rooms.iter().map(|room| ByteString::from(*room)).collect(), ..Targets::default() };
-            self.log.append(Frame::message(&format!("2[\"{}\"]", self.log.head), &[]), targets, self.start + Duration::from_secs(at_s));
+            let targets = Targets {
+                rooms: rooms.iter().map(|room| ByteString::from(*room)).collect(),
+                ..Targets::default()
+            };
+            self.log.append(
+                Frame::message(&format!("2[\"{}\"]", self.log.head), &[]),
+                targets,
+                self.start + Duration::from_secs(at_s),
+            );
             self.sealer.open(&sealed).unwrap()
         }
 
@@ -211,7 +254,11 @@ mod tests {
         fixture.publish(&["b"], 0);
         fixture.publish(&["b"], 0);
         assert_eq!(fixture.missed(&start, &["a"]), Err("gap"));
-        assert_eq!(fixture.missed(&start, &["b"]), Ok(2), "older than the log, but nothing is missing");
+        assert_eq!(
+            fixture.missed(&start, &["b"]),
+            Ok(2),
+            "older than the log, but nothing is missing"
+        );
         assert_eq!(fixture.missed(&start, &["c"]), Ok(0));
     }
 
@@ -236,7 +283,26 @@ mod tests {
     fn another_life_of_the_log_is_a_reset() {
         let mut fixture = Fixture::new(100, 10_000);
         let position = fixture.publish(&[], 0);
-        assert_eq!(fixture.missed(&Position { epoch: position.epoch ^ 1, ..position }, &[]), Err("reset"));
-        assert_eq!(fixture.missed(&Position { offset: 2, ..position }, &[]), Err("reset"), "from the future");
+        assert_eq!(
+            fixture.missed(
+                &Position {
+                    epoch: position.epoch ^ 1,
+                    ..position
+                },
+                &[]
+            ),
+            Err("reset")
+        );
+        assert_eq!(
+            fixture.missed(
+                &Position {
+                    offset: 2,
+                    ..position
+                },
+                &[]
+            ),
+            Err("reset"),
+            "from the future"
+        );
     }
 }

@@ -36,7 +36,12 @@ pub(crate) struct Kept {
 
 impl Sessions {
     pub(crate) fn new(away_max: usize, away_time_max: Duration) -> Self {
-        Self { by_pid: HashMap::new(), away: VecDeque::new(), away_max, away_time_max }
+        Self {
+            by_pid: HashMap::new(),
+            away: VecDeque::new(),
+            away_max,
+            away_time_max,
+        }
     }
 
     pub(crate) fn socket_of(&mut self, pid: &Sid, now: Instant) -> Option<Sid> {
@@ -50,12 +55,23 @@ impl Sessions {
 
     pub(crate) fn kept(&mut self, pid: &Sid, now: Instant) -> Option<Kept> {
         self.expire(now);
-        self.by_pid.get(pid)?.kept.as_ref().map(|(kept, _)| kept.clone())
+        self.by_pid
+            .get(pid)?
+            .kept
+            .as_ref()
+            .map(|(kept, _)| kept.clone())
     }
 
     pub(crate) fn opened(&mut self, pid: Sid, socket: &Arc<SocketInner>, now: Instant) {
         self.expire(now);
-        self.by_pid.insert(pid, Session { socket: socket.id, live: Arc::downgrade(socket), kept: None });
+        self.by_pid.insert(
+            pid,
+            Session {
+                socket: socket.id,
+                live: Arc::downgrade(socket),
+                kept: None,
+            },
+        );
     }
 
     pub(crate) fn ended(&mut self, pid: &Sid, kept: Kept, now: Instant) {
@@ -72,11 +88,18 @@ impl Sessions {
 
     fn expire(&mut self, now: Instant) {
         while let Some((since, pid)) = self.away.front().copied() {
-            if self.away.len() <= self.away_max && now.saturating_duration_since(since) <= self.away_time_max {
+            if self.away.len() <= self.away_max
+                && now.saturating_duration_since(since) <= self.away_time_max
+            {
                 return;
             }
             self.away.pop_front();
-            if self.by_pid.get(&pid).is_some_and(|session| session.kept.as_ref().is_some_and(|(_, left)| *left == since)) {
+            if self.by_pid.get(&pid).is_some_and(|session| {
+                session
+                    .kept
+                    .as_ref()
+                    .is_some_and(|(_, left)| *left == since)
+            }) {
                 self.by_pid.remove(&pid);
             }
         }

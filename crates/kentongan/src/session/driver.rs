@@ -53,7 +53,7 @@ struct Driver {
 
 /// Who takes the messages.
 enum Layer {
-    SocketIo(Slots),
+    SocketIo(Box<Slots>),
     Raw,
 }
 
@@ -69,13 +69,22 @@ enum Phase {
 impl Driver {
     fn new(session: Arc<Session>, websocket: Option<WebSocket>) -> Self {
         let application = match &session.engine.application {
-            Application::SocketIo(_) => Layer::SocketIo(Slots::new(&session)),
+            Application::SocketIo(_) => Layer::SocketIo(Box::new(Slots::new(&session))),
             Application::Raw(handler) => {
                 handler.opened(&RawSession(Arc::clone(&session)));
                 Layer::Raw
             }
         };
-        Self { session, websocket, application, blocked: false, inbox_full: false, close_code: None, phase: Phase::Open, linger_until: None }
+        Self {
+            session,
+            websocket,
+            application,
+            blocked: false,
+            inbox_full: false,
+            close_code: None,
+            phase: Phase::Open,
+            linger_until: None,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
@@ -93,7 +102,11 @@ impl Driver {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.session.sleep(cx, self.websocket.is_some() && !self.blocked && self.phase == Phase::Open) && self.arm(cx, sleep.as_mut()) {
+            if self.session.sleep(
+                cx,
+                self.websocket.is_some() && !self.blocked && self.phase == Phase::Open,
+            ) && self.arm(cx, sleep.as_mut())
+            {
                 return Poll::Pending;
             }
         }
@@ -122,13 +135,20 @@ impl Driver {
     /// Sets the timer to the next deadline. `false`: it is due already.
     fn arm(&self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> bool {
         let engine = &self.session.engine;
-        let machine = self.session.machine(|machine, _| machine.poll_timeout(&engine.session));
+        let machine = self
+            .session
+            .machine(|machine, _| machine.poll_timeout(&engine.session));
         let slots = match &self.application {
             Layer::SocketIo(slots) if self.phase == Phase::Open => slots.deadline(),
             _ => None,
         };
-        let next = [machine, slots, self.linger_until].into_iter().flatten().min();
-        let next = tokio::time::Instant::from_std(next.unwrap_or_else(|| now() + engine.session.ping_interval));
+        let next = [machine, slots, self.linger_until]
+            .into_iter()
+            .flatten()
+            .min();
+        let next = tokio::time::Instant::from_std(
+            next.unwrap_or_else(|| now() + engine.session.ping_interval),
+        );
         // A timer that fires too early is cheaper than one that is moved at every packet.
         if sleep.is_elapsed() || next < sleep.deadline() {
             sleep.as_mut().reset(next);
@@ -137,14 +157,16 @@ impl Driver {
     }
 
     fn take_mail(&mut self) {
-        let Some(mail) = self.session.take_mail() else { return };
+        let Some(mail) = self.session.take_mail() else {
+            return;
+        };
         for message in mail.messages {
             if self.phase != Phase::Open {
                 break;
             }
             match message {
-                Message::Text(text) => self.take_message(Received::Text(&text)),
-                Message::Binary(data) => self.take_message(Received::Binary(&data)),
+                Message::Text(text) => self.take_message(&Received::Text(&text)),
+                Message::Binary(data) => self.take_message(&Received::Binary(&data)),
             };
         }
         if let Some(websocket) = mail.upgraded {
@@ -152,11 +174,11 @@ impl Driver {
             self.blocked = false;
         }
         for command in mail.commands {
-            self.take_command(command);
+            self.take_command(&command);
         }
     }
 
-    fn take_command(&mut self, command: Command) {
+    fn take_command(&mut self, command: &Command) {
         let Layer::SocketIo(slots) = &mut self.application else {
             if matches!(command, Command::Shutdown | Command::DisconnectAll) {
                 self.close_code = Some(GOING_AWAY);
@@ -165,7 +187,7 @@ impl Driver {
             return;
         };
         match command {
-            Command::SocketEnded(socket) => slots.socket_ended(socket),
+            Command::SocketEnded(socket) => slots.socket_ended(*socket),
             Command::DisconnectAll => {
                 slots.end_all(DisconnectReason::ServerNamespaceDisconnect);
                 self.session.close(CloseReason::ForcedClose, Flush::Yes);
@@ -183,12 +205,20 @@ impl Driver {
         if self.phase != Phase::Open {
             return false;
         }
-        let Some(mut websocket) = self.websocket.take() else { return false };
+        let Some(mut websocket) = self.websocket.take() else {
+            return false;
+        };
         let mut ended = None;
         let mut reads = 0;
         let session = Arc::clone(&self.session);
-        while ended.is_none() && !self.is_inbox_full() && reads < READS_PER_TURN && self.phase == Phase::Open {
-            match websocket.poll_read(cx, &session.engine.config, |received| self.take_frame(received)) {
+        while ended.is_none()
+            && !self.is_inbox_full()
+            && reads < READS_PER_TURN
+            && self.phase == Phase::Open
+        {
+            match websocket.poll_read(cx, &session.engine.config, |received| {
+                self.take_frame(&received)
+            }) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(_)) => reads += 1,
                 Poll::Ready(Err(reason)) => ended = Some(reason),
@@ -206,7 +236,9 @@ impl Driver {
                 tracing::debug!(session = %session.id.shown(), code, "websocket refused");
                 session.engine.metrics.refused(RefusalCode::WebSocket);
                 self.close_code = Some(close_code);
-                session.machine(|machine, now| machine.handle_websocket_closed(now, CloseReason::TransportError(code)));
+                session.machine(|machine, now| {
+                    machine.handle_websocket_closed(now, CloseReason::TransportError(code))
+                });
             }
         }
         reads == READS_PER_TURN
@@ -214,11 +246,12 @@ impl Driver {
 
     /// The stream is gone: nothing can be written any more.
     fn lost(&mut self, reason: CloseReason) {
-        self.session.machine(|machine, now| machine.handle_websocket_closed(now, reason));
+        self.session
+            .machine(|machine, now| machine.handle_websocket_closed(now, reason));
     }
 
     /// One WebSocket message: an Engine.IO packet.
-    fn take_frame(&mut self, received: Received<'_>) -> bool {
+    fn take_frame(&mut self, received: &Received<'_>) -> bool {
         let session = Arc::clone(&self.session);
         let engine = &session.engine;
         let packet = match received {
@@ -228,7 +261,7 @@ impl Driver {
             }
             Received::Binary(data) => {
                 metrics::add(&engine.metrics.bytes_in, data.len());
-                Ok(Packet::Binary(data.into()))
+                Ok(Packet::Binary((*data).into()))
             }
         };
         let packet = match packet {
@@ -240,24 +273,28 @@ impl Driver {
                 return false;
             }
         };
-        match session.machine(|machine, now| machine.handle_packet(&engine.session, now, Transport::WebSocket, &packet)) {
+        match session.machine(|machine, now| {
+            machine.handle_packet(&engine.session, now, Transport::WebSocket, &packet)
+        }) {
             Step::Nothing => true,
             Step::Closed => false,
             Step::Message => match packet {
-                Packet::Text(text) => self.take_message(Received::Text(text)),
-                Packet::Binary(data) => self.take_message(Received::Binary(&data)),
+                Packet::Text(text) => self.take_message(&Received::Text(text)),
+                Packet::Binary(data) => self.take_message(&Received::Binary(&data)),
                 _ => true,
             },
         }
     }
 
     /// One Engine.IO message, from either transport. `false`: the session is closed.
-    fn take_message(&mut self, message: Received<'_>) -> bool {
+    fn take_message(&mut self, message: &Received<'_>) -> bool {
         match &mut self.application {
             Layer::Raw => {
                 let message = match message {
-                    Received::Text(text) => RawMessage::Text(text.into()),
-                    Received::Binary(data) => RawMessage::Binary(bytes::Bytes::copy_from_slice(data)),
+                    Received::Text(text) => RawMessage::Text((*text).into()),
+                    Received::Binary(data) => {
+                        RawMessage::Binary(bytes::Bytes::copy_from_slice(data))
+                    }
                 };
                 if let Application::Raw(handler) = &self.session.engine.application {
                     handler.message(&RawSession(Arc::clone(&self.session)), message);
@@ -289,7 +326,9 @@ impl Driver {
     }
 
     fn run(&mut self, cx: &mut Context<'_>) {
-        let Layer::SocketIo(slots) = &mut self.application else { return };
+        let Layer::SocketIo(slots) = &mut self.application else {
+            return;
+        };
         slots.run(cx);
         let full = slots.is_full();
         if full != self.inbox_full {
@@ -303,7 +342,9 @@ impl Driver {
             return;
         }
         let session = &self.session;
-        let Some(websocket) = &mut self.websocket else { return };
+        let Some(websocket) = &mut self.websocket else {
+            return;
+        };
         let engine = &session.engine;
         let result = websocket.poll_write(
             cx,
@@ -323,14 +364,21 @@ impl Driver {
             session.machine(|machine, _| machine.set_writable(!blocked));
         }
         if let Poll::Ready(Err(_)) = result {
-            session.machine(|machine, now| machine.handle_websocket_closed(now, CloseReason::TransportError("socket error")));
+            session.machine(|machine, now| {
+                machine.handle_websocket_closed(now, CloseReason::TransportError("socket error"))
+            });
         }
     }
 
     /// Goes through the end of the session, once it is over.
     fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.phase == Phase::Open {
-            let Some(reason) = self.session.machine(|machine, _| machine.reason().filter(|_| machine.is_closed())) else { return Poll::Pending };
+            let Some(reason) = self
+                .session
+                .machine(|machine, _| machine.reason().filter(|_| machine.is_closed()))
+            else {
+                return Poll::Pending;
+            };
             self.phase = Phase::Ending;
             self.ended(reason);
             self.run(cx);
@@ -346,14 +394,21 @@ impl Driver {
         }
         let stream_done = match &mut self.websocket {
             None => true,
-            Some(websocket) => websocket.poll_shutdown(cx).is_ready() && websocket.poll_discard(cx).is_ready(),
+            Some(websocket) => {
+                websocket.poll_shutdown(cx).is_ready() && websocket.poll_discard(cx).is_ready()
+            }
         };
         if stream_done {
             self.websocket = None;
             self.linger_until = None;
         }
-        let handlers_done = !matches!(&self.application, Layer::SocketIo(slots) if !slots.is_empty());
-        if self.websocket.is_none() && handlers_done { Poll::Ready(()) } else { Poll::Pending }
+        let handlers_done =
+            !matches!(&self.application, Layer::SocketIo(slots) if !slots.is_empty());
+        if self.websocket.is_none() && handlers_done {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     fn ended(&mut self, reason: CloseReason) {
@@ -375,7 +430,9 @@ impl Driver {
         }
         match (&mut self.application, &engine.application) {
             (Layer::SocketIo(slots), _) => slots.end_all(reason.into()),
-            (Layer::Raw, Application::Raw(handler)) => handler.closed(&RawSession(Arc::clone(session)), reason.into()),
+            (Layer::Raw, Application::Raw(handler)) => {
+                handler.closed(&RawSession(Arc::clone(session)), reason.into())
+            }
             (Layer::Raw, Application::SocketIo(_)) => {}
         }
     }

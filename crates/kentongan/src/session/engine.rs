@@ -39,9 +39,20 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(config: SharedConfig, metrics: Arc<Metrics>, application: Application) -> Arc<Self> {
+    pub(crate) fn new(
+        config: SharedConfig,
+        metrics: Arc<Metrics>,
+        application: Application,
+    ) -> Arc<Self> {
         let session = config.session();
-        Arc::new(Self { config, session, table: SessionTable::default(), metrics, application, closing: AtomicBool::new(false) })
+        Arc::new(Self {
+            config,
+            session,
+            table: SessionTable::default(),
+            metrics,
+            application,
+            closing: AtomicBool::new(false),
+        })
     }
 
     pub(crate) fn is_closing(&self) -> bool {
@@ -50,13 +61,13 @@ impl Engine {
 
     /// Opens a session on polling. `None` when the server is full or shutting down.
     pub(crate) fn open(self: &Arc<Self>, handshake: Handshake) -> Option<Arc<Session>> {
-        let session = Session::new(self, handshake, Transport::Polling, false);
+        let session = Session::new(self, handshake, Transport::Polling);
         self.start(Arc::clone(&session), None).then_some(session)
     }
 
     /// A session for a WebSocket, not yet started: the open packet has to be queued first.
-    pub(crate) fn prepare(self: &Arc<Self>, handshake: Handshake, websocket: &WebSocket) -> Arc<Session> {
-        Session::new(self, handshake, Transport::WebSocket, websocket.is_base64())
+    pub(crate) fn prepare(self: &Arc<Self>, handshake: Handshake) -> Arc<Session> {
+        Session::new(self, handshake, Transport::WebSocket)
     }
 
     /// Enters a session into the table and starts its task. `false` when the server is full or shutting down.

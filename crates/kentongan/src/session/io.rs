@@ -42,7 +42,11 @@ impl Io {
     }
 
     /// Reads into `buffer`; `Ok(0)` is the end of the stream.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
@@ -52,7 +56,11 @@ impl Io {
     }
 
     /// Writes what it can of `slices`.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match self {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Other(stream) => Pin::new(stream).poll_write_vectored(cx, slices),

@@ -16,7 +16,10 @@ use kentongan_protocol::{
     engine::{
         packet::Packet,
         payload,
-        session::{Class, CloseReason, Flush, ProbeId, ProbeStep, Received, RequestError, Sent, Session as Machine, Transport},
+        session::{
+            Class, CloseReason, Flush, ProbeId, ProbeStep, Received, RequestError, Sent,
+            Session as Machine, Transport,
+        },
     },
     frame::Frame,
 };
@@ -33,8 +36,6 @@ pub(crate) struct Session {
     pub(crate) id: Sid,
     pub(crate) engine: Arc<Engine>,
     pub(crate) handshake: Handshake,
-    /// The client takes no binary WebSocket frames (`b64=1`).
-    pub(crate) base64: bool,
     state: Mutex<State>,
 }
 
@@ -76,23 +77,28 @@ pub(crate) enum Command {
     Shutdown,
 }
 
-/// Why a polling body was not taken.
+/// A polling body is not an Engine.IO payload; its session is closed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum PostError {
-    /// The session does not take it in this state.
-    Request(RequestError),
-    /// The body is not an Engine.IO payload; the session is closed.
-    Invalid,
-}
+pub(crate) struct InvalidPayload;
 
 impl Session {
-    pub(crate) fn new(engine: &Arc<Engine>, handshake: Handshake, transport: Transport, base64: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        handshake: Handshake,
+        transport: Transport,
+    ) -> Arc<Self> {
         Arc::new(Self {
             id: Sid::random(),
             engine: Arc::clone(engine),
             handshake,
-            base64,
-            state: Mutex::new(State { machine: Machine::new(transport, now()), task: None, get: None, post: None, mail: None, inbox_full: false }),
+            state: Mutex::new(State {
+                machine: Machine::new(transport, now()),
+                task: None,
+                get: None,
+                post: None,
+                mail: None,
+                inbox_full: false,
+            }),
         })
     }
 
@@ -131,7 +137,13 @@ impl Session {
     }
 
     pub(crate) fn command(&self, command: Command) {
-        self.update(|state, _| state.mail.get_or_insert_default().commands.push_back(command));
+        self.update(|state, _| {
+            state
+                .mail
+                .get_or_insert_default()
+                .commands
+                .push_back(command)
+        });
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -143,7 +155,10 @@ impl Session {
     /// Parks a GET and returns its body once there is one. Dropped early (the client went away), it ends the session.
     pub(crate) async fn poll_body(&self) -> Result<Bytes, RequestError> {
         self.update(|state, now| state.machine.handle_get(&self.engine.session, now))?;
-        let mut parked = ParkedGet { session: self, answered: false };
+        let mut parked = ParkedGet {
+            session: self,
+            answered: false,
+        };
         let mut body = BytesMut::new();
         std::future::poll_fn(|cx| self.poll_get(cx, &mut body)).await;
         parked.answered = true;
@@ -177,7 +192,7 @@ impl Session {
     }
 
     /// Takes in a polling body, packet by packet; stops at the first bad one, which ends the session.
-    pub(crate) fn take_payload(&self, body: &[u8]) -> Result<(), PostError> {
+    pub(crate) fn take_payload(&self, body: &[u8]) -> Result<(), InvalidPayload> {
         let engine = &self.engine;
         metrics::add(&engine.metrics.bytes_in, body.len());
         let mut packets = match payload::decode(body, &engine.config.limits) {
@@ -187,8 +202,15 @@ impl Session {
         self.update(|state, now| {
             for packet in &mut packets {
                 let packet = packet.map_err(|error| error.code())?;
-                match state.machine.handle_packet(&engine.session, now, Transport::Polling, &packet) {
-                    Received::Message => state.mail.get_or_insert_default().messages.extend(owned(packet)),
+                match state
+                    .machine
+                    .handle_packet(&engine.session, now, Transport::Polling, &packet)
+                {
+                    Received::Message => state
+                        .mail
+                        .get_or_insert_default()
+                        .messages
+                        .extend(owned(packet)),
                     Received::Nothing => {}
                     Received::Closed => break,
                 }
@@ -198,18 +220,21 @@ impl Session {
         .or_else(|code| self.refuse_payload(code))
     }
 
-    fn refuse_payload(&self, code: &'static str) -> Result<(), PostError> {
+    fn refuse_payload(&self, code: &'static str) -> Result<(), InvalidPayload> {
         tracing::debug!(session = %self.id.shown(), code, "polling body refused");
         self.engine.metrics.refused(RefusalCode::EnginePacket);
         self.close(CloseReason::ParseError, Flush::No);
-        Err(PostError::Invalid)
+        Err(InvalidPayload)
     }
 
     /// Returns when the task has room for more messages: this is what slows a client that sends too fast.
     pub(crate) async fn inbox_room(&self) {
         std::future::poll_fn(|cx| {
             let mut state = self.state.lock();
-            let waiting = state.mail.as_ref().is_some_and(|mail| !mail.messages.is_empty());
+            let waiting = state
+                .mail
+                .as_ref()
+                .is_some_and(|mail| !mail.messages.is_empty());
             if state.machine.is_closed() || !(state.inbox_full && waiting) {
                 return Poll::Ready(());
             }
@@ -280,7 +305,11 @@ impl Session {
             if state.inbox_full != full {
                 state.inbox_full = full;
                 // While we are the ones who do not read, a missing pong is not the client's fault.
-                if full { state.machine.suspend_heartbeat(now) } else { state.machine.resume_heartbeat(now) }
+                if full {
+                    state.machine.suspend_heartbeat(now)
+                } else {
+                    state.machine.resume_heartbeat(now)
+                }
             }
         });
     }
@@ -290,7 +319,10 @@ impl Session {
         let (result, wakers) = {
             let mut state = self.state.lock();
             let result = f(&mut state, now());
-            (result, [state.task.take(), state.get.take(), state.post.take()])
+            (
+                result,
+                [state.task.take(), state.get.take(), state.post.take()],
+            )
         };
         for waker in wakers.into_iter().flatten() {
             waker.wake();
@@ -308,7 +340,8 @@ struct ParkedGet<'a> {
 impl Drop for ParkedGet<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            self.session.update(|state, now| state.machine.handle_get_aborted(now));
+            self.session
+                .update(|state, now| state.machine.handle_get_aborted(now));
         }
     }
 }

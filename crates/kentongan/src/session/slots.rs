@@ -12,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 use kentongan_protocol::{
     engine::session::Class,
@@ -23,7 +24,6 @@ use kentongan_protocol::{
         packet::Packet,
     },
 };
-use bytestring::ByteString;
 use smallvec::SmallVec;
 
 use super::{
@@ -66,7 +66,11 @@ struct Slot {
 /// What a slot has to do next.
 enum Job {
     Connect(Option<Args>),
-    Event { id: Option<u64>, name: ByteString, args: Args },
+    Event {
+        id: Option<u64>,
+        name: ByteString,
+        args: Args,
+    },
     Disconnect(Ended),
 }
 
@@ -86,7 +90,10 @@ impl Slots {
             session: Arc::clone(session),
             decoder: Decoder::new(config.parser),
             connections: Connections::new(now()),
-            timing: ConnectionConfig { connect_timeout: config.connect_timeout, attachment_timeout: config.attachments_timeout },
+            timing: ConnectionConfig {
+                connect_timeout: config.connect_timeout,
+                attachment_timeout: config.attachments_timeout,
+            },
             slots: SmallVec::new(),
             waiting_bytes: 0,
             waiting_events: 0,
@@ -97,40 +104,70 @@ impl Slots {
 
     pub(crate) fn take_text(&mut self, text: &str) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
-        let packet = self.decoder.handle_text(text, &session.engine.config.limits);
+        let packet = self
+            .decoder
+            .handle_text(text, &session.engine.config.limits);
         self.take_decoded(packet.map_err(|error| error.code()))
     }
 
     pub(crate) fn take_binary(&mut self, data: &[u8]) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
-        let packet = self.decoder.handle_binary(data, &session.engine.config.limits);
+        let packet = self
+            .decoder
+            .handle_binary(data, &session.engine.config.limits);
         self.take_decoded(packet.map_err(|error| error.code()))
     }
 
-    fn take_decoded(&mut self, packet: Result<Option<Packet>, &'static str>) -> Result<(), Violation> {
-        let packet = packet.map_err(|code| Violation { refusal: RefusalCode::SocketPacket, code })?;
-        self.connections.set_attachments_pending(now(), self.decoder.is_pending());
+    fn take_decoded(
+        &mut self,
+        packet: Result<Option<Packet>, &'static str>,
+    ) -> Result<(), Violation> {
+        let packet = packet.map_err(|code| Violation {
+            refusal: RefusalCode::SocketPacket,
+            code,
+        })?;
+        self.connections
+            .set_attachments_pending(now(), self.decoder.is_pending());
         packet.map_or(Ok(()), |packet| self.take_packet(packet))
     }
 
     fn take_packet(&mut self, packet: Packet) -> Result<(), Violation> {
         let limits = &self.session.engine.config.limits;
-        match self.connections.handle(kind(&packet), packet.namespace(), limits) {
+        match self
+            .connections
+            .handle(kind(&packet), packet.namespace(), limits)
+        {
             Decision::Connect => self.take_connect(packet),
             Decision::Refuse => {
                 let config = &self.session.engine.config;
-                self.session.engine.metrics.refused(RefusalCode::NamespaceUnknown);
-                let frame = encode::connect_error(config.parser, packet.namespace(), "Too many namespaces", None);
+                self.session
+                    .engine
+                    .metrics
+                    .refused(RefusalCode::NamespaceUnknown);
+                let frame = encode::connect_error(
+                    config.parser,
+                    packet.namespace(),
+                    "Too many namespaces",
+                    None,
+                );
                 let _ = self.session.send(frame, Class::Reliable);
             }
             Decision::Deliver => self.deliver(packet),
             Decision::Disconnect => {
-                if let Some(socket) = self.live(packet.namespace()).and_then(|slot| slot.socket.clone()) {
+                if let Some(socket) = self
+                    .live(packet.namespace())
+                    .and_then(|slot| slot.socket.clone())
+                {
                     self.end(&socket, DisconnectReason::ClientNamespaceDisconnect);
                 }
             }
             Decision::Ignore => {}
-            Decision::Violation(code) => return Err(Violation { refusal: RefusalCode::SocketState, code: code.code() }),
+            Decision::Violation(code) => {
+                return Err(Violation {
+                    refusal: RefusalCode::SocketState,
+                    code: code.code(),
+                });
+            }
         }
         Ok(())
     }
@@ -139,7 +176,12 @@ impl Slots {
         if let Packet::Connect { ns, auth } = packet {
             let mut inbox = VecDeque::with_capacity(1);
             inbox.push_back(Job::Connect(auth));
-            self.slots.push(Slot { ns, socket: None, inbox, running: None });
+            self.slots.push(Slot {
+                ns,
+                socket: None,
+                inbox,
+                running: None,
+            });
         }
     }
 
@@ -172,8 +214,15 @@ impl Slots {
 
     /// A socket was ended by an emitter's call, which has sent the packet for it.
     pub(crate) fn socket_ended(&mut self, id: Sid) {
-        let Some(slot) = self.slots.iter_mut().find(|slot| slot.socket.as_ref().is_some_and(|socket| socket.id() == id)) else { return };
-        self.connections.disconnect(&slot.ns, &self.session.engine.config.limits);
+        let Some(slot) = self
+            .slots
+            .iter_mut()
+            .find(|slot| slot.socket.as_ref().is_some_and(|socket| socket.id() == id))
+        else {
+            return;
+        };
+        self.connections
+            .disconnect(&slot.ns, &self.session.engine.config.limits);
         if let Some(ended) = slot.socket.as_ref().and_then(Socket::take_ended) {
             slot.inbox.push_back(Job::Disconnect(ended));
         }
@@ -181,7 +230,11 @@ impl Slots {
 
     /// The session is over, or about to be: every socket leaves, its handlers still run.
     pub(crate) fn end_all(&mut self, reason: DisconnectReason) {
-        let sockets: Vec<Socket> = self.slots.iter().filter_map(|slot| slot.socket.clone()).collect();
+        let sockets: Vec<Socket> = self
+            .slots
+            .iter()
+            .filter_map(|slot| slot.socket.clone())
+            .collect();
         for socket in sockets {
             if reason == DisconnectReason::ServerNamespaceDisconnect && socket.is_connected() {
                 socket.send_disconnect();
@@ -195,7 +248,11 @@ impl Slots {
     fn end(&mut self, socket: &Socket, reason: DisconnectReason) {
         socket.end(reason);
         let ended = socket.take_ended();
-        let slot = self.slots.iter_mut().find(|slot| slot.socket.as_ref().is_some_and(|each| each.id() == socket.id()));
+        let slot = self.slots.iter_mut().find(|slot| {
+            slot.socket
+                .as_ref()
+                .is_some_and(|each| each.id() == socket.id())
+        });
         if let Some((slot, ended)) = slot.zip(ended) {
             slot.inbox.push_back(Job::Disconnect(ended));
         }
@@ -218,7 +275,9 @@ impl Slots {
     /// `false`: the slot has nothing left to do, ever.
     fn run_slot(&mut self, index: usize, cx: &mut Context<'_>) -> bool {
         loop {
-            let Some(slot) = self.slots.get_mut(index) else { return false };
+            let Some(slot) = self.slots.get_mut(index) else {
+                return false;
+            };
             let Some(running) = &mut slot.running else {
                 let Some(job) = slot.inbox.pop_front() else {
                     // Memory of a burst is given back.
@@ -227,7 +286,12 @@ impl Slots {
                 };
                 let last = matches!(job, Job::Disconnect(_));
                 self.start(index, job);
-                if last && self.slots.get(index).is_some_and(|slot| slot.running.is_none()) {
+                if last
+                    && self
+                        .slots
+                        .get(index)
+                        .is_some_and(|slot| slot.running.is_none())
+                {
                     return false;
                 }
                 continue;
@@ -253,11 +317,20 @@ impl Slots {
             self.waiting_bytes -= args.bytes_len();
             self.waiting_events -= 1;
         }
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         let running = match (job, &slot.socket) {
             (Job::Connect(auth), _) => {
-                let Application::SocketIo(namespaces) = &self.session.engine.application else { return };
-                let prepare = connect::prepare(Arc::clone(&self.session), Arc::clone(namespaces), slot.ns.clone(), auth);
+                let Application::SocketIo(namespaces) = &self.session.engine.application else {
+                    return;
+                };
+                let prepare = connect::prepare(
+                    Arc::clone(&self.session),
+                    Arc::clone(namespaces),
+                    slot.ns.clone(),
+                    auth,
+                );
                 Some(Box::pin(prepare) as BoxFuture<'static, Done>)
             }
             (Job::Event { id, name, args }, Some(socket)) => run::event(socket, id, name, args),
@@ -269,7 +342,9 @@ impl Slots {
 
     /// `false`: the slot is done for.
     fn finished(&mut self, index: usize, done: Done) -> bool {
-        let Some(slot) = self.slots.get_mut(index) else { return false };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return false;
+        };
         match done {
             Done::Handled => true,
             Done::Refused => {
@@ -294,14 +369,21 @@ impl Slots {
 
     /// A handler panicked: its socket is in an unknown state, so it is disconnected; the session goes on.
     fn panicked(&mut self, index: usize) {
-        let Some(slot) = self.slots.get_mut(index) else { return };
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
         tracing::error!(session = %self.session.id.shown(), namespace = %slot.ns, "a handler panicked; its socket is disconnected");
         metrics::add(&self.session.engine.metrics.handler_panics, 1);
         match slot.socket.clone() {
             Some(socket) => socket.disconnect(),
             None => {
                 self.connections.refuse(&slot.ns);
-                let frame = encode::connect_error(self.session.engine.config.parser, &slot.ns, "Internal error", None);
+                let frame = encode::connect_error(
+                    self.session.engine.config.parser,
+                    &slot.ns,
+                    "Internal error",
+                    None,
+                );
                 let _ = self.session.send(frame, Class::Reliable);
                 slot.socket = None;
                 slot.inbox.clear();
@@ -326,7 +408,9 @@ impl Slots {
     }
 
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
-        self.connections.handle_timeout(&self.timing, now).map(|violation| violation.code())
+        self.connections
+            .handle_timeout(&self.timing, now)
+            .map(|violation| violation.code())
     }
 }
 

@@ -26,11 +26,17 @@ pub(crate) struct SessionTable {
 impl SessionTable {
     /// Adds a session unless `sessions_max` are open.
     pub(crate) fn insert(&self, session: &Arc<Session>, sessions_max: usize) -> bool {
-        let taken = self.count.fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| (count < sessions_max).then_some(count + 1));
+        let taken = self
+            .count
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
+                (count < sessions_max).then_some(count + 1)
+            });
         if taken.is_err() {
             return false;
         }
-        self.shard(&session.id).lock().insert(session.id, Arc::clone(session));
+        self.shard(&session.id)
+            .lock()
+            .insert(session.id, Arc::clone(session));
         true
     }
 
@@ -39,7 +45,9 @@ impl SessionTable {
     }
 
     pub(crate) fn remove(&self, id: &Sid) {
-        if self.shard(id).lock().remove(id).is_some() && self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.shard(id).lock().remove(id).is_some()
+            && self.count.fetch_sub(1, Ordering::AcqRel) == 1
+        {
             self.empty.notify_waiters();
         }
     }
@@ -49,7 +57,10 @@ impl SessionTable {
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Session>> {
-        self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+        self.shards
+            .iter()
+            .flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// Returns once no session is left.

@@ -70,21 +70,28 @@ impl WebSocket {
             decoder: Decoder::new(Role::Server, deflate),
             pending: VecDeque::new(),
             early,
-            deflate_bytes_min: config.deflate.filter(|_| deflate).map(|deflate| deflate.bytes_min),
+            deflate_bytes_min: config
+                .deflate
+                .filter(|_| deflate)
+                .map(|deflate| deflate.bytes_min),
             base64,
-            control: ControlRate { since: now(), frames: 0 },
+            control: ControlRate {
+                since: now(),
+                frames: 0,
+            },
             state: State::Open,
         }
-    }
-
-    pub(crate) fn is_base64(&self) -> bool {
-        self.base64
     }
 
     /// Reads once and hands every whole message to `take`, which returns `false` to stop the connection.
     ///
     /// `Ready(Ok(n))` tells that `n` bytes were read and more may be there.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, config: &Config, mut take: impl FnMut(Received<'_>) -> bool) -> Poll<Result<usize, Ended>> {
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        config: &Config,
+        mut take: impl FnMut(Received<'_>) -> bool,
+    ) -> Poll<Result<usize, Ended>> {
         if !self.early.is_empty() {
             let mut early = BytesMut::from(std::mem::take(&mut self.early));
             let length = early.len();
@@ -97,27 +104,42 @@ impl WebSocket {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => Err(Ended::Broken),
             Poll::Ready(Ok(0)) => Err(Ended::Closed),
-            Poll::Ready(Ok(length)) => self.consume(buffer.get_mut(..length).unwrap_or_default(), config, &mut take).map(|()| length),
+            Poll::Ready(Ok(length)) => self
+                .consume(
+                    buffer.get_mut(..length).unwrap_or_default(),
+                    config,
+                    &mut take,
+                )
+                .map(|()| length),
         };
         READ_BUFFER.set(buffer);
         Poll::Ready(result)
     }
 
-    fn consume(&mut self, input: &mut [u8], config: &Config, take: &mut impl FnMut(Received<'_>) -> bool) -> Result<(), Ended> {
+    fn consume(
+        &mut self,
+        input: &mut [u8],
+        config: &Config,
+        take: &mut impl FnMut(Received<'_>) -> bool,
+    ) -> Result<(), Ended> {
         let mut pong = None;
         let mut feed = self.decoder.feed(input, &config.limits);
         while let Some(incoming) = feed.next() {
-            let goes_on = match incoming.map_err(|error| Ended::Violation(error.close_code(), error.code()))? {
+            let goes_on = match incoming
+                .map_err(|error| Ended::Violation(error.close_code(), error.code()))?
+            {
                 Incoming::Text(text) => take(Received::Text(text)),
                 Incoming::Binary(data) => take(Received::Binary(data)),
                 Incoming::Ping(payload) => {
                     // Only the last of several pings needs an answer (RFC 6455, section 5.5.3).
                     pong = Some(Bytes::copy_from_slice(payload));
-                    self.control.count(config.held.control_frames_per_second_max)?;
+                    self.control
+                        .count(config.held.control_frames_per_second_max)?;
                     true
                 }
                 Incoming::Pong(_) => {
-                    self.control.count(config.held.control_frames_per_second_max)?;
+                    self.control
+                        .count(config.held.control_frames_per_second_max)?;
                     true
                 }
                 Incoming::Close { code, .. } => {
@@ -139,7 +161,8 @@ impl WebSocket {
 
     /// Queues bytes that are a finished text frame's payload, such as a probe's answer.
     pub(crate) fn queue_text(&mut self, text: &str) {
-        self.pending.push_back(Frame::from_text(text).websocket().clone());
+        self.pending
+            .push_back(Frame::from_text(text).websocket().clone());
     }
 
     /// Queues a close frame; `None` sends none of our own codes. Nothing is read afterwards.
@@ -152,12 +175,23 @@ impl WebSocket {
 
     /// Writes frames from `next` until there are none or the kernel takes no more. `Ready(Ok(bytes))`: all is written.
     /// `taken` is told of every byte that the kernel took.
-    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, mut next: impl FnMut() -> Option<Frame>, mut taken: impl FnMut(usize)) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut next: impl FnMut() -> Option<Frame>,
+        mut taken: impl FnMut(usize),
+    ) -> Poll<io::Result<()>> {
         loop {
             let mut batch: SmallVec<[Bytes; BATCH_INLINE]> = SmallVec::new();
             let mut bytes = 0;
             while batch.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
-                let Some(item) = self.pending.pop_front().or_else(|| next().and_then(|frame| self.bytes_of(&frame))) else { break };
+                let Some(item) = self
+                    .pending
+                    .pop_front()
+                    .or_else(|| next().and_then(|frame| self.bytes_of(&frame)))
+                else {
+                    break;
+                };
                 bytes += item.len();
                 batch.push(item);
             }
@@ -166,7 +200,8 @@ impl WebSocket {
                 return self.io.poll_flush(cx);
             }
             let result = {
-                let slices: SmallVec<[IoSlice<'_>; BATCH_INLINE]> = batch.iter().map(|item| IoSlice::new(item)).collect();
+                let slices: SmallVec<[IoSlice<'_>; BATCH_INLINE]> =
+                    batch.iter().map(|item| IoSlice::new(item)).collect();
                 self.io.poll_write(cx, &slices)
             };
             let written = match &result {
@@ -229,7 +264,9 @@ impl WebSocket {
 }
 
 fn text_frame(packet: &[u8]) -> Option<Bytes> {
-    std::str::from_utf8(packet).ok().map(|text| Frame::from_text(text).websocket().clone())
+    std::str::from_utf8(packet)
+        .ok()
+        .map(|text| Frame::from_text(text).websocket().clone())
 }
 
 fn ready_or_return(poll: Poll<io::Result<usize>>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
@@ -249,10 +286,17 @@ impl ControlRate {
     fn count(&mut self, frames_max: u32) -> Result<(), Ended> {
         let now = now();
         if now.saturating_duration_since(self.since) >= Duration::from_secs(1) {
-            *self = Self { since: now, frames: 0 };
+            *self = Self {
+                since: now,
+                frames: 0,
+            };
         }
         self.frames += 1;
-        if self.frames > frames_max { Err(Ended::Violation(1008, "websocket_control_flood")) } else { Ok(()) }
+        if self.frames > frames_max {
+            Err(Ended::Violation(1008, "websocket_control_flood"))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -31,7 +31,10 @@ pub(crate) struct Acks {
 }
 
 enum Waiting {
-    One { socket: Arc<SocketInner>, answer: oneshot::Sender<Result<Args, AckError>> },
+    One {
+        socket: Arc<SocketInner>,
+        answer: oneshot::Sender<Result<Args, AckError>>,
+    },
     Many(Arc<Answers>),
 }
 
@@ -60,12 +63,22 @@ impl Acks {
     }
 
     /// Notes that `socket` owes the answer `id`.
-    pub(crate) fn expect(&self, socket: &Arc<SocketInner>, id: u64) -> Result<(Entry<'_>, oneshot::Receiver<Result<Args, AckError>>), AckError> {
+    pub(crate) fn expect(
+        &self,
+        socket: &Arc<SocketInner>,
+        id: u64,
+    ) -> Result<(Entry<'_>, oneshot::Receiver<Result<Args, AckError>>), AckError> {
         let (answer, receiver) = oneshot::channel();
         if !owe(socket) {
             return Err(AckError::TooManyPending);
         }
-        self.waiting.lock().insert(id, Waiting::One { socket: Arc::clone(socket), answer });
+        self.waiting.lock().insert(
+            id,
+            Waiting::One {
+                socket: Arc::clone(socket),
+                answer,
+            },
+        );
         // The socket may have ended before the entry was there to be found.
         if !socket.is_connected() {
             self.abandoned(socket);
@@ -74,7 +87,11 @@ impl Acks {
     }
 
     /// Notes that each of `sockets` owes the answer `id`. Those who owe too many already are answered for at once.
-    pub(crate) fn expect_many(&self, sockets: &[Arc<SocketInner>], id: u64) -> (Entry<'_>, Arc<Answers>) {
+    pub(crate) fn expect_many(
+        &self,
+        sockets: &[Arc<SocketInner>],
+        id: u64,
+    ) -> (Entry<'_>, Arc<Answers>) {
         let answers = Arc::new(Answers::default());
         {
             let mut state = answers.state.lock();
@@ -87,7 +104,9 @@ impl Acks {
                 }
             }
         }
-        self.waiting.lock().insert(id, Waiting::Many(Arc::clone(&answers)));
+        self.waiting
+            .lock()
+            .insert(id, Waiting::Many(Arc::clone(&answers)));
         for socket in sockets.iter().filter(|socket| !socket.is_connected()) {
             self.abandoned(socket);
         }
@@ -95,11 +114,19 @@ impl Acks {
     }
 
     /// An answer came.
-    pub(crate) fn answered(&self, socket: &Arc<SocketInner>, id: u64, args: Args, metrics: &Metrics) {
+    pub(crate) fn answered(
+        &self,
+        socket: &Arc<SocketInner>,
+        id: u64,
+        args: Args,
+        metrics: &Metrics,
+    ) {
         let expected = {
             let mut waiting = self.waiting.lock();
             match waiting.get(&id) {
-                Some(Waiting::One { socket: expected, .. }) if expected.id == socket.id => waiting.remove(&id),
+                Some(Waiting::One {
+                    socket: expected, ..
+                }) if expected.id == socket.id => waiting.remove(&id),
                 Some(Waiting::Many(answers)) => Some(Waiting::Many(Arc::clone(answers))),
                 _ => None,
             }
@@ -112,7 +139,14 @@ impl Acks {
             Some(Waiting::Many(answers)) => answers.give(socket.id, Ok(args)),
             None => false,
         };
-        metrics::add(if taken { &metrics.acks_in } else { &metrics.acks_unexpected }, 1);
+        metrics::add(
+            if taken {
+                &metrics.acks_in
+            } else {
+                &metrics.acks_unexpected
+            },
+            1,
+        );
     }
 
     /// `socket` has left: it answers nothing any more.
@@ -125,7 +159,13 @@ impl Acks {
             let mut waiting = self.waiting.lock();
             let ids: Vec<u64> = waiting.iter().filter(|(_, entry)| matches!(entry, Waiting::One { socket: each, .. } if each.id == socket.id)).map(|(id, _)| *id).collect();
             ones.extend(ids.iter().filter_map(|id| waiting.remove(id)));
-            many.extend(waiting.values().filter_map(|entry| if let Waiting::Many(answers) = entry { Some(Arc::clone(answers)) } else { None }));
+            many.extend(waiting.values().filter_map(|entry| {
+                if let Waiting::Many(answers) = entry {
+                    Some(Arc::clone(answers))
+                } else {
+                    None
+                }
+            }));
         }
         for entry in ones {
             if let Waiting::One { socket, answer } = entry {
@@ -163,7 +203,9 @@ impl Drop for Entry<'_> {
 impl Answers {
     fn give(&self, id: Sid, answer: Result<Args, AckError>) -> bool {
         let mut state = self.state.lock();
-        let Some(socket) = state.owed.remove(&id) else { return false };
+        let Some(socket) = state.owed.remove(&id) else {
+            return false;
+        };
         settle(&socket);
         state.given.push((id, answer));
         if state.owed.is_empty() {
@@ -173,7 +215,10 @@ impl Answers {
     }
 
     /// Waits until everybody has answered, or `timeout`; returns what there is, and who is still silent.
-    pub(crate) async fn collect(&self, timeout: Duration) -> (Vec<(Sid, Result<Args, AckError>)>, Vec<Sid>) {
+    pub(crate) async fn collect(
+        &self,
+        timeout: Duration,
+    ) -> (Vec<(Sid, Result<Args, AckError>)>, Vec<Sid>) {
         let complete = async {
             while !self.state.lock().owed.is_empty() {
                 self.complete.notified().await;
@@ -182,13 +227,22 @@ impl Answers {
         // A time-out leaves a partial result, which is the answer.
         let _ = tokio::time::timeout(timeout, complete).await;
         let mut state = self.state.lock();
-        (std::mem::take(&mut state.given), state.owed.keys().copied().collect())
+        (
+            std::mem::take(&mut state.given),
+            state.owed.keys().copied().collect(),
+        )
     }
 }
 
 fn owe(socket: &SocketInner) -> bool {
-    let max = u32::try_from(socket.session.engine.config.held.acks_per_socket_max).unwrap_or(u32::MAX);
-    socket.acks_owed.fetch_update(Ordering::AcqRel, Ordering::Acquire, |owed| (owed < max).then_some(owed + 1)).is_ok()
+    let max =
+        u32::try_from(socket.session.engine.config.held.acks_per_socket_max).unwrap_or(u32::MAX);
+    socket
+        .acks_owed
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, |owed| {
+            (owed < max).then_some(owed + 1)
+        })
+        .is_ok()
 }
 
 fn settle(socket: &SocketInner) {

@@ -44,7 +44,11 @@ impl Socket {
     ///
     /// # Errors
     /// [`AckError`] when there is no answer, or none of type `T`.
-    pub async fn emit_with_ack<T: DeserializeOwned>(&self, event: &str, data: impl IntoArgs) -> Result<T, AckError> {
+    pub async fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        data: impl IntoArgs,
+    ) -> Result<T, AckError> {
         self.flags().emit_with_ack(event, data).await
     }
 
@@ -79,7 +83,12 @@ impl Socket {
     }
 
     fn flags(&self) -> SocketEmit<'_> {
-        SocketEmit { socket: self, class: Class::Reliable, compress: true, timeout: self.0.session.engine.config.ack_timeout }
+        SocketEmit {
+            socket: self,
+            class: Class::Reliable,
+            compress: true,
+            timeout: self.0.session.engine.config.ack_timeout,
+        }
     }
 }
 
@@ -110,14 +119,20 @@ impl SocketEmit<'_> {
         let inner = &self.socket.0;
         let args = check(inner, event, data)?;
         inner.tell_outgoing(event, &args);
-        inner.namespace.send_to_one(inner, event, &args, self.class, self.compress)
+        inner
+            .namespace
+            .send_to_one(inner, event, &args, self.class, self.compress)
     }
 
     /// Sends the event and waits for the answer.
     ///
     /// # Errors
     /// [`AckError`] when there is no answer, or none of type `T`.
-    pub async fn emit_with_ack<T: DeserializeOwned>(self, event: &str, data: impl IntoArgs) -> Result<T, AckError> {
+    pub async fn emit_with_ack<T: DeserializeOwned>(
+        self,
+        event: &str,
+        data: impl IntoArgs,
+    ) -> Result<T, AckError> {
         let inner = &self.socket.0;
         let args = check(inner, event, data)?;
         inner.tell_outgoing(event, &args);
@@ -125,7 +140,8 @@ impl SocketEmit<'_> {
         let id = acks.next_id();
         let (entry, answer) = acks.expect(inner, id)?;
         // No position here: the client's last argument is the ack function, which it does not take for one.
-        let frame = encode::event(&inner.namespace.name, event, &args, Some(id), None).with_compress(self.compress);
+        let frame = encode::event(&inner.namespace.name, event, &args, Some(id), None)
+            .with_compress(self.compress);
         sent(inner, inner.send(frame, self.class))?;
         let answer = tokio::time::timeout(self.timeout, answer).await;
         drop(entry);
@@ -143,7 +159,10 @@ impl SocketEmit<'_> {
 impl SocketInner {
     /// For the listeners that watch what goes out.
     pub(crate) fn tell_outgoing(&self, event: &str, args: &Args) {
-        self.namespace.behaviour.listeners().tell_outgoing(event, args);
+        self.namespace
+            .behaviour
+            .listeners()
+            .tell_outgoing(event, args);
         if let Some(extra) = self.extra_if_any() {
             let listeners = Arc::clone(&extra.listeners.read());
             listeners.tell_outgoing(event, args);
@@ -164,7 +183,11 @@ fn check(inner: &SocketInner, event: &str, data: impl IntoArgs) -> Result<Args, 
 }
 
 /// Checks an event that is to be sent and turns its data into arguments.
-pub(crate) fn outgoing(event: &str, data: impl IntoArgs, config: &crate::config::Config) -> Result<Args, EmitError> {
+pub(crate) fn outgoing(
+    event: &str,
+    data: impl IntoArgs,
+    config: &crate::config::Config,
+) -> Result<Args, EmitError> {
     if RESERVED_EVENTS.contains(&event) {
         return Err(EmitError::Reserved(event.to_owned()));
     }

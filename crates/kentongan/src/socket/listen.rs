@@ -14,12 +14,20 @@ use crate::handler::{
 
 impl Socket {
     /// Handles an event of this client; after the namespace's own listeners, in the order of registration.
-    pub fn on<A, R: IntoReply>(&self, event: impl Into<ByteString>, handler: impl Handler<A, R>) -> ListenerId {
+    pub fn on<A, R: IntoReply>(
+        &self,
+        event: impl Into<ByteString>,
+        handler: impl Handler<A, R>,
+    ) -> ListenerId {
         self.change(|listeners| listeners.add(event.into(), handler))
     }
 
     /// Handles the next event of this name, once.
-    pub fn once<A, R: IntoReply>(&self, event: impl Into<ByteString>, handler: impl Handler<A, R>) -> ListenerId {
+    pub fn once<A, R: IntoReply>(
+        &self,
+        event: impl Into<ByteString>,
+        handler: impl Handler<A, R>,
+    ) -> ListenerId {
         self.change(|listeners| listeners.add_once(event.into(), handler))
     }
 
@@ -29,7 +37,10 @@ impl Socket {
     }
 
     /// Sees every event that is sent to this client.
-    pub fn on_any_outgoing(&self, listener: impl Fn(&str, &Args) + Send + Sync + 'static) -> ListenerId {
+    pub fn on_any_outgoing(
+        &self,
+        listener: impl Fn(&str, &Args) + Send + Sync + 'static,
+    ) -> ListenerId {
         self.change(|listeners| listeners.add_outgoing(listener))
     }
 
