@@ -1,3 +1,5 @@
+//! Tables for arguments: writing, reading, attachments and forged placeholders.
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

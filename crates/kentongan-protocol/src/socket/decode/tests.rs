@@ -1,3 +1,5 @@
+//! Tables for the packet decoder: grammar, limits at their edges, and the published attacks on it.
+
 use super::*;
 use crate::limits::DEPTH_CEILING;
 

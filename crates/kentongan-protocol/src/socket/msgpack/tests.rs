@@ -1,3 +1,5 @@
+//! Tables for msgpack packets: the bytes that notepack writes, limits at their edges, truncation everywhere.
+
 use super::*;
 use crate::limits::DEPTH_CEILING;
 use crate::socket::value::Value;

@@ -1,3 +1,5 @@
+//! Tables for permessage-deflate: round trips, bombs, empty blocks.
+
 use std::time::{Duration, Instant};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Tables for the opening handshake and its extension negotiation.
+
 use super::*;
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

@@ -1,3 +1,5 @@
+//! Tables for arguments in their msgpack form.
+
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
