@@ -61,6 +61,11 @@ impl Outbox {
         self.head.is_some()
     }
 
+    /// The oldest frame, which stays.
+    pub(super) fn peek(&self) -> Option<&Frame> {
+        self.head.as_ref()
+    }
+
     /// The oldest frame, for the WebSocket.
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let frame = self.take()?;

@@ -11,6 +11,8 @@ use crate::engine::payload::SEPARATOR;
 const CLOSE: u8 = b'1';
 const PING: u8 = b'2';
 const NOOP: u8 = b'6';
+/// Packets of one answer while the session is open: python-engineio drops a connection that is sent more at once.
+const BODY_PACKETS_MAX: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Polling {
@@ -46,7 +48,7 @@ impl Session {
 
     /// Appends the body of the parked GET to `out` when there is one to send; the GET is then no longer parked.
     ///
-    /// Everything buffered goes into one body. With nothing buffered a GET is answered at once with a noop while a
+    /// What is buffered goes into one body, up to 16 packets. With nothing buffered a GET is answered at once with a noop while a
     /// probe is open, because the client waits for it before it sends `5`.
     pub fn poll_get(&mut self, now: Instant, out: &mut BytesMut) -> bool {
         if !self.polling.get {
@@ -119,13 +121,24 @@ impl Session {
         }
     }
 
-    /// Moves the due ping and all frames into `out`. False when there was nothing.
+    /// Moves the due ping and the oldest frames into `out`, as many as one body may hold: the next GET gets more.
+    /// False when there was nothing.
     fn drain_to_body(&mut self, now: Instant, out: &mut BytesMut) -> bool {
         let start = out.len();
+        let mut packets = 0;
         if self.heartbeat.take_ping() {
             push_packet(out, &[PING]);
+            packets += 1;
         }
-        while let Some(frame) = self.outbox.pop_for_get(now) {
+        while let Some(next) = self.outbox.peek() {
+            packets += memchr::memchr_iter(SEPARATOR, next.polling()).count() + 1;
+            let body_is_full = out.len() > start && packets > BODY_PACKETS_MAX;
+            if body_is_full && self.is_open() {
+                break;
+            }
+            let Some(frame) = self.outbox.pop_for_get(now) else {
+                break;
+            };
             push_packet(out, frame.polling());
         }
         out.len() > start

@@ -18,6 +18,29 @@ fn a_get_waits_for_a_packet_and_takes_all_of_them() {
 }
 
 #[test]
+fn a_body_has_at_most_16_packets_because_python_engineio_takes_no_more() {
+    for (queued, bodies) in [
+        (15, vec![15]),
+        (16, vec![16]),
+        (17, vec![16, 1]),
+        (33, vec![16, 16, 1]),
+    ] {
+        let mut bench = Bench::polling();
+        for _ in 0..queued {
+            assert_eq!(bench.send("2[1]"), Sent::Queued);
+        }
+        let mut seen = Vec::new();
+        for _ in &bodies {
+            bench.get().unwrap();
+            seen.push(bench.body().unwrap().split('\u{1e}').count());
+        }
+        assert_eq!(seen, bodies);
+        bench.get().unwrap();
+        assert_eq!(bench.body(), None, "nothing is left");
+    }
+}
+
+#[test]
 fn a_ping_answers_a_get() {
     let mut bench = Bench::polling();
     bench.get().unwrap();
