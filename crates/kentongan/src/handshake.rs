@@ -58,7 +58,12 @@ impl Handshake {
             address,
             time: SystemTime::now(),
             secure: forwarded || parts.uri.scheme_str() == Some("https"),
-            extensions,
+            // An emptied map would keep its table.
+            extensions: if extensions.is_empty() {
+                Extensions::new()
+            } else {
+                extensions
+            },
         }
     }
 

@@ -6,7 +6,13 @@ pub(crate) mod hub;
 pub(crate) mod registry;
 pub(crate) mod targets;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use bytestring::ByteString;
 use kentongan_protocol::{
@@ -46,6 +52,8 @@ pub(crate) struct NamespaceInner {
     pub(crate) hub: Hub,
     pub(crate) acks: Acks,
     pub(crate) recovery: Option<NamespaceRecovery>,
+    /// Clients between middleware and the hub.
+    pub(crate) arriving: AtomicUsize,
     pub(crate) config: SharedConfig,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -207,9 +215,15 @@ impl NamespaceInner {
             behaviour,
             hub: Hub::default(),
             acks: Acks::default(),
+            arriving: AtomicUsize::new(0),
             config: Arc::clone(config),
             metrics: Arc::clone(metrics),
         })
+    }
+
+    /// Whether nobody is in it or on the way.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.arriving.load(Ordering::Acquire) == 0 && self.hub.len() == 0
     }
 
     /// Sends an event to one socket.

@@ -58,23 +58,21 @@ pub(crate) fn event(
 }
 
 /// The connect handlers. Rights and rooms are settled by then.
-pub(crate) fn connected(socket: &Socket, recovery: Recovery) -> Option<BoxFuture<'static, Done>> {
+pub(crate) fn connected(
+    socket: &Socket,
+    auth: Args,
+    recovery: Recovery,
+) -> Option<BoxFuture<'static, Done>> {
     let shared = socket.0.namespace.behaviour.listeners();
     if shared.connect.is_empty() {
         return None;
     }
-    let auth = Args::empty(socket.0.session.engine.config.parser);
-    let auth = socket.value::<AuthArgs>().map_or(auth, |kept| kept.0);
     let context = Context::connect(socket, auth, Some(recovery));
     Some(Box::pin(async move {
         all(&shared.connect, &context).await;
         Done::Handled
     }))
 }
-
-/// The auth payload, kept for the connect handlers.
-#[derive(Clone)]
-pub(crate) struct AuthArgs(pub(crate) Args);
 
 /// The disconnect handlers.
 pub(crate) fn disconnected(socket: &Socket, ended: Ended) -> Option<BoxFuture<'static, Done>> {

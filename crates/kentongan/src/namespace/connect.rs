@@ -11,10 +11,13 @@ use kentongan_protocol::{
     socket::{args::Args, encode},
 };
 
-use super::{NamespaceInner, registry::Namespaces};
+use super::{
+    NamespaceInner,
+    registry::{Arriving, Namespaces},
+};
 use crate::{
     error::Refusal,
-    handler::{extract::Context, run::AuthArgs},
+    handler::extract::Context,
     id::Sid,
     metrics::{self, RefusalCode},
     recovery::{Claim, Recovery},
@@ -24,6 +27,14 @@ use crate::{
 
 /// A client that middleware let in.
 pub(crate) struct Prepared {
+    arrival: Settled,
+    auth: Args,
+    /// Keeps the namespace until the client is in.
+    arriving: Arriving,
+}
+
+/// Under which id a client comes in, and what it continues with.
+struct Settled {
     socket: Socket,
     recovered: Option<Returning>,
     recovery: Recovery,
@@ -68,13 +79,14 @@ async fn decide(
     name: &ByteString,
     auth: &Args,
 ) -> Result<Prepared, Refusal> {
-    let Some(namespace) = namespaces.resolve(name, auth).await else {
+    let Some(arriving) = namespaces.resolve(name, auth).await else {
         session
             .engine
             .metrics
             .refused(RefusalCode::NamespaceUnknown);
         return Err(Refusal::new("Invalid namespace"));
     };
+    let namespace = Arc::clone(arriving.namespace());
     let claim = namespace
         .recovery
         .as_ref()
@@ -85,18 +97,20 @@ async fn decide(
     };
     let socket = Socket::new(id, Arc::clone(&namespace), Arc::clone(session));
     let listeners = namespace.behaviour.listeners();
-    if !listeners.connect.is_empty() {
-        socket.insert(AuthArgs(auth.clone()));
-    }
     let context = Context::connect(&socket, auth.clone(), None);
     for middleware in &listeners.middleware {
         if let Err(refusal) = middleware(&context).await {
             session.engine.metrics.refused(RefusalCode::Middleware);
+            drop(arriving);
             namespaces.clean_up(&namespace);
             return Err(refusal);
         }
     }
-    Ok(settle(socket, &namespace, claim))
+    Ok(Prepared {
+        arrival: settle(socket, &namespace, claim),
+        auth: auth.clone(),
+        arriving,
+    })
 }
 
 /// Decides what a client that comes back continues with; one that may not continues as a new client.
@@ -104,7 +118,7 @@ fn settle(
     socket: Socket,
     namespace: &Arc<NamespaceInner>,
     claim: Option<Result<Claim, Recovery>>,
-) -> Prepared {
+) -> Settled {
     let failed = |recovery| {
         // The id belongs to the session that is not continued.
         let fresh = Socket::new(
@@ -113,19 +127,19 @@ fn settle(
             Arc::clone(&socket.0.session),
         );
         fresh.adopt(&socket);
-        Prepared {
+        Settled {
             socket: fresh,
             recovered: None,
             recovery,
         }
     };
     match claim {
-        None | Some(Err(Recovery::New)) => Prepared {
+        None | Some(Err(Recovery::New)) => Settled {
             socket,
             recovered: None,
             recovery: Recovery::New,
         },
-        Some(Err(recovery)) => Prepared {
+        Some(Err(recovery)) => Settled {
             socket,
             recovered: None,
             recovery,
@@ -142,7 +156,7 @@ fn settle(
                         Some(decide) => decide(&socket, rooms),
                         None => rooms,
                     };
-                    Prepared {
+                    Settled {
                         socket,
                         recovered: Some(Returning { claim, rooms }),
                         recovery: Recovery::New,
@@ -154,18 +168,23 @@ fn settle(
 }
 
 /// Lets the client in. `None`: its session has ended meanwhile.
-pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Recovery)> {
+pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Args, Recovery)> {
     let Prepared {
+        arrival,
+        auth,
+        arriving,
+    } = prepared;
+    let Settled {
         mut socket,
         recovered,
         mut recovery,
-    } = prepared;
+    } = arrival;
     let namespace = Arc::clone(&socket.0.namespace);
     let metrics = Arc::clone(&namespace.metrics);
     let mut rooms = socket.0.take_early_rooms();
     let joined = match &namespace.recovery {
         None => {
-            let joined = namespace.hub.add(&socket.0, &rooms)?;
+            // First, so that no broadcast can come before it.
             let frame = encode::connect(
                 namespace.config.parser,
                 &namespace.name,
@@ -173,7 +192,7 @@ pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Recovery)> {
                 None,
             );
             let _ = socket.0.send(frame, Class::Reliable);
-            joined
+            namespace.hub.add(&socket.0, &rooms)?
         }
         Some(log) => {
             let mut outcome = None;
@@ -217,5 +236,6 @@ pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Recovery)> {
     }
     metrics::add(&metrics.sockets_connected, 1);
     metrics::add(&metrics.sockets_open, 1);
-    Some((socket, recovery))
+    drop(arriving);
+    Some((socket, auth, recovery))
 }

@@ -1,6 +1,9 @@
 //! All namespaces of a server: those made by name, and those that patterns allow.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytestring::ByteString;
 use futures_util::future::BoxFuture;
@@ -37,6 +40,26 @@ pub(crate) type Predicate = Arc<dyn Fn(ByteString, Args) -> BoxFuture<'static, b
 pub(crate) enum Allows {
     Pattern(Regex),
     Predicate(Predicate),
+}
+
+/// A client on its way into a namespace, which stays while it is.
+pub(crate) struct Arriving(Arc<NamespaceInner>);
+
+impl Arriving {
+    fn new(namespace: &Arc<NamespaceInner>) -> Self {
+        namespace.arriving.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(namespace))
+    }
+
+    pub(crate) fn namespace(&self) -> &Arc<NamespaceInner> {
+        &self.0
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.arriving.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Namespaces {
@@ -81,13 +104,9 @@ impl Namespaces {
     }
 
     /// The namespace that a client asks for, if there is or may be one.
-    pub(crate) async fn resolve(
-        &self,
-        name: &ByteString,
-        auth: &Args,
-    ) -> Option<Arc<NamespaceInner>> {
+    pub(crate) async fn resolve(&self, name: &ByteString, auth: &Args) -> Option<Arriving> {
         if let Some(entry) = self.by_name.read().get(name) {
-            return Some(Arc::clone(&entry.namespace));
+            return Some(Arriving::new(&entry.namespace));
         }
         let parents = self.parents.read().clone();
         for parent in parents {
@@ -102,8 +121,19 @@ impl Namespaces {
                     .values()
                     .filter(|entry| entry.is_child)
                     .count();
-                return (children < self.config.held.child_namespaces_max)
-                    .then(|| self.make(name, parent.behaviour, true));
+                if children >= self.config.held.child_namespaces_max {
+                    return None;
+                }
+                let namespace = self.make(name, parent.behaviour, true);
+                // It may have been removed again before it was counted.
+                let arriving = Arriving::new(&namespace);
+                let behaviour = Arc::clone(&namespace.behaviour);
+                let current = self.make(name, behaviour, true);
+                return Some(if Arc::ptr_eq(&current, &namespace) {
+                    arriving
+                } else {
+                    Arriving::new(&current)
+                });
             }
         }
         None
@@ -117,7 +147,7 @@ impl Namespaces {
         let mut by_name = self.by_name.write();
         if by_name
             .get(&namespace.name)
-            .is_some_and(|entry| entry.is_child && entry.namespace.hub.len() == 0)
+            .is_some_and(|entry| entry.is_child && entry.namespace.is_deserted())
         {
             by_name.remove(&namespace.name);
         }

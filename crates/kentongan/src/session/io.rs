@@ -31,12 +31,12 @@ impl Io {
     /// right behind its handshake.
     pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
         let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return (Self::Tcp(parts.io.into_inner()), parts.read_buf),
+            Ok(parts) => return (Self::Tcp(parts.io.into_inner()), unpinned(&parts.read_buf)),
             Err(upgraded) => upgraded,
         };
         // axum's own server wraps the stream once more, to tell HTTP/1 from HTTP/2.
         match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (Self::Tcp(parts.io.into_inner()), parts.read_buf),
+            Ok(parts) => (Self::Tcp(parts.io.into_inner()), unpinned(&parts.read_buf)),
             Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
         }
     }
@@ -81,5 +81,14 @@ impl Io {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+/// Even an empty slice of hyper's read buffer would keep all of it alive.
+fn unpinned(early: &Bytes) -> Bytes {
+    if early.is_empty() {
+        Bytes::new()
+    } else {
+        Bytes::copy_from_slice(early)
     }
 }

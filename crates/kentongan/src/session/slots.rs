@@ -61,6 +61,8 @@ struct Slot {
     socket: Option<Socket>,
     inbox: VecDeque<Job>,
     running: Option<BoxFuture<'static, Done>>,
+    /// The disconnect handlers have been started: nothing comes after them.
+    is_over: bool,
 }
 
 /// What a slot has to do next.
@@ -181,6 +183,7 @@ impl Slots {
                 socket: None,
                 inbox,
                 running: None,
+                is_over: false,
             });
         }
     }
@@ -267,7 +270,12 @@ impl Slots {
             if self.run_slot(index, cx) {
                 index += 1;
             } else {
-                self.slots.remove(index);
+                let gone = self.slots.remove(index);
+                if let (Some(socket), Application::SocketIo(namespaces)) =
+                    (gone.socket, &self.session.engine.application)
+                {
+                    namespaces.clean_up(&socket.0.namespace);
+                }
             }
         }
     }
@@ -282,18 +290,9 @@ impl Slots {
                 let Some(job) = slot.inbox.pop_front() else {
                     // Memory of a burst is given back.
                     slot.inbox = VecDeque::new();
-                    return slot.socket.as_ref().is_none_or(Socket::is_connected);
+                    return slot.socket.is_some() && !slot.is_over;
                 };
-                let last = matches!(job, Job::Disconnect(_));
                 self.start(index, job);
-                if last
-                    && self
-                        .slots
-                        .get(index)
-                        .is_some_and(|slot| slot.running.is_none())
-                {
-                    return false;
-                }
                 continue;
             };
             match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
@@ -320,6 +319,8 @@ impl Slots {
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
+        slot.is_over = matches!(job, Job::Disconnect(_));
+        let is_leaving = matches!(slot.inbox.back(), Some(Job::Disconnect(_)));
         let running = match (job, &slot.socket) {
             (Job::Connect(auth), _) => {
                 let Application::SocketIo(namespaces) = &self.session.engine.application else {
@@ -333,6 +334,8 @@ impl Slots {
                 );
                 Some(Box::pin(prepare) as BoxFuture<'static, Done>)
             }
+            // The server sent it away: what it sent before it knew is not for our handlers any more.
+            (Job::Event { .. }, Some(socket)) if !socket.is_connected() && !is_leaving => None,
             (Job::Event { id, name, args }, Some(socket)) => run::event(socket, id, name, args),
             (Job::Disconnect(ended), Some(socket)) => run::disconnected(socket, ended),
             (_, None) => None,
@@ -356,8 +359,8 @@ impl Slots {
                     return false;
                 }
                 match connect::activate(*prepared) {
-                    Some((socket, recovery)) => {
-                        slot.running = run::connected(&socket, recovery);
+                    Some((socket, auth, recovery)) => {
+                        slot.running = run::connected(&socket, auth, recovery);
                         slot.socket = Some(socket);
                         true
                     }
