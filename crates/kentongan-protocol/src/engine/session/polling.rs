@@ -82,8 +82,10 @@ impl Session {
 
     /// The client is gone before a GET was answered in full, parked or not. What was taken for the answer may be
     /// lost, and nobody can tell: the session ends.
+    ///
+    /// A GET that is parked meanwhile still gets its answer; when the parked one itself is gone, the driver has
+    /// nobody left to ask [`Session::poll_get`] for.
     pub fn handle_get_aborted(&mut self, _now: Instant) {
-        self.polling.get = false;
         if !self.is_closed() && (self.transport == Transport::Polling || self.polling.unconfirmed) {
             self.finish(CloseReason::TransportError(
                 "poll connection closed prematurely",
