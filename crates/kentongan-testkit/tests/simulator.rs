@@ -1,6 +1,7 @@
 //! Ten thousand lives of a session, each from its seed, and the proof that the simulator notices bugs.
 //!
 //! `SIM_SEED=n cargo test -p kentongan-testkit simulator` replays exactly one seed and prints what happens in it.
+//! `SIM_SEEDS=n` runs that many instead of ten thousand.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -16,10 +17,13 @@ fn simulator_upgrade_and_polling_10_000_seeds() {
             .expect("SIM_SEED is a number");
         return assert!(replay(seed), "seed {seed} broke a promise");
     }
+    let seeds = std::env::var("SIM_SEEDS")
+        .map_or(Ok(10_000), |seeds| seeds.parse())
+        .expect("SIM_SEEDS is a number");
     let mut total = Report::default();
     let mut upgraded = 0;
     let mut reasons = BTreeMap::<&str, u32>::new();
-    for seed in 0..10_000 {
+    for seed in 0..seeds {
         match run(seed, None, Trace::Off) {
             Ok(report) => {
                 upgraded += u64::from(report.upgraded);

@@ -75,6 +75,8 @@ impl Client {
             ClientEvent::Timer => {
                 self.timer_at = self.timer_at.filter(|at| *at != scene.net.now);
                 if self.state == State::Open && self.deadline <= scene.net.now {
+                    // A paused client hears no ping, and stays paused while the server does not read its POST.
+                    scene.ledger.may_end |= self.pausing && scene.plan.has(Fault::Busy);
                     self.close(scene, "no ping");
                 }
             }
@@ -167,6 +169,9 @@ impl Client {
         } else if self.post == Some(id) {
             self.post = None;
             if status != 200 {
+                // A POST on a session that has just ended may be refused before its last GET arrives: a stock client
+                // then drops the GET, and the packets on it.
+                scene.ledger.flush_expected &= self.get.is_none();
                 return self.close(scene, "POST refused");
             }
             self.flush(scene);

@@ -22,8 +22,6 @@ pub(super) struct Plan {
     pub(super) client: Character,
     /// When the client opens its probe, if it upgrades.
     pub(super) upgrade_at: Option<Micros>,
-    /// When the load ends. Afterwards only heartbeats remain.
-    pub(super) load_end: Micros,
     /// When the run is over, if the session is up until then.
     pub(super) end: Micros,
     pub(super) faults: Vec<(Micros, Fault)>,
@@ -67,6 +65,8 @@ pub(super) enum Fault {
     /// The same, for too long.
     BlockedForLong,
     AbortGet,
+    /// The next GET that brings packets breaks off on the way back.
+    AbortAnswer,
     AbortPost,
     CutWebSocket,
     /// Everything under way and everything later vanishes.
@@ -94,9 +94,10 @@ const HARMLESS: [Fault; 9] = [
     Fault::Blocked,
 ];
 
-const DEADLY: [Fault; 13] = [
+const DEADLY: [Fault; 14] = [
     Fault::BlockedForLong,
     Fault::AbortGet,
+    Fault::AbortAnswer,
     Fault::AbortPost,
     Fault::CutWebSocket,
     Fault::BlackHole,
@@ -141,6 +142,7 @@ impl Plan {
             faults: faults(random, upgrade_at, load_end),
             server_sends: bursts(random, upgrade_at, load_end),
             client_sends: bursts(random, upgrade_at, load_end),
+            // Only heartbeats remain after the load.
             end: load_end + 2 * (interval + timeout),
             config,
             interval,
@@ -148,8 +150,11 @@ impl Plan {
             delay_max,
             client,
             upgrade_at,
-            load_end,
         }
+    }
+
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.faults.iter().any(|(_, planned)| *planned == fault)
     }
 
     /// Within this time after one side has ended, the other must have ended too: a whole heartbeat with its one

@@ -13,7 +13,7 @@ use kentongan_protocol::limits::Limits;
 
 use super::ledger::Scene;
 use super::network::{Event, RequestId, ServerEvent, SocketId};
-use super::plan::{Fault, Micros, SECOND};
+use super::plan::{Character, Fault, Micros, SECOND};
 use super::subject::{Mutation, Subject};
 use super::wire::{Message, Shape};
 
@@ -27,14 +27,16 @@ pub(super) struct Server {
     limits: Limits,
     /// The GET that waits for its answer.
     parked: Option<RequestId>,
-    /// The last GET that was answered.
-    answered: Option<RequestId>,
+    /// The GETs that were answered. In a real server each handler notices by itself that its response broke off.
+    answered: Vec<RequestId>,
     posts: Vec<(RequestId, String)>,
     probes: Vec<(SocketId, ProbeId)>,
     /// The WebSocket of the session.
     carrier: Option<SocketId>,
     /// The kernel takes nothing from the carrier.
     blocked: bool,
+    /// The next GET that brings packets is to break off.
+    abort_answer: bool,
     /// What the kernel has been offered and not taken.
     stuck: Option<Frame>,
     /// The server does not read from the client.
@@ -50,11 +52,12 @@ impl Server {
             config: scene.plan.config.clone(),
             limits: Limits::default(),
             parked: None,
-            answered: None,
+            answered: Vec::new(),
             posts: Vec::new(),
             probes: Vec::new(),
             carrier: None,
             blocked: false,
+            abort_answer: false,
             stuck: None,
             busy: false,
             deferred: VecDeque::new(),
@@ -98,6 +101,7 @@ impl Server {
                 scene.ledger.may_end = true;
                 self.block(scene, scene.plan.interval + 2 * scene.plan.timeout);
             }
+            Fault::AbortAnswer => self.abort_answer = true,
             Fault::ServerClosesFlushing => {
                 scene.ledger.flush_expected = !scene.ledger.may_end;
                 scene.ledger.may_end = true;
@@ -243,7 +247,7 @@ impl Server {
         if self.parked == Some(id) {
             self.parked = None;
             self.subject.handle_get_aborted(now, true);
-        } else if self.answered == Some(id) {
+        } else if self.answered.contains(&id) {
             self.subject.handle_get_aborted(now, false);
         } else if self.posts.iter().any(|(post, _)| *post == id) {
             self.posts.retain(|(post, _)| *post != id);
@@ -360,7 +364,13 @@ impl Server {
         scene
             .net
             .respond(id, 200, String::from_utf8_lossy(&body).into_owned());
-        self.answered = self.parked.take();
+        self.answered.extend(self.parked.take());
+        if self.abort_answer && !matches!(body.as_ref(), b"1" | b"6") {
+            self.abort_answer = false;
+            scene.ledger.may_end = true;
+            let notices = scene.plan.client == Character::Retrying || scene.net.random.chance(50);
+            scene.net.abort(id, notices);
+        }
         true
     }
 

@@ -165,8 +165,7 @@ impl World {
             ));
         }
         // A close that waits for a GET, and a server that does not read, both stop the heartbeat's deadline.
-        let postponed = |fault: &Fault| matches!(fault, Fault::ServerClosesFlushing | Fault::Busy);
-        let postponed = plan.faults.iter().any(|(_, fault)| postponed(fault));
+        let postponed = plan.has(Fault::ServerClosesFlushing) || plan.has(Fault::Busy);
         let due = plan.interval + plan.timeout;
         if silent && !postponed && ledger.server_closed_at.is_none_or(|at| at > due) {
             ledger.violate(format!(
@@ -193,7 +192,7 @@ impl World {
             ledger.violate("a close with a flush lost packets");
         }
         for (id, request) in net.requests.iter().enumerate() {
-            let waits = up && self.client.get == Some(id);
+            let waits = up && (self.client.get == Some(id) || self.client.post == Some(id));
             if !request.answered && !waits && !net.is_broken(id) && !net.black_hole {
                 ledger.violate(format!("request {id} was never answered"));
             }

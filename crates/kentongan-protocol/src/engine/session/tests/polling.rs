@@ -103,6 +103,7 @@ fn an_abort_after_the_upgrade_closes_only_when_packets_were_lost() {
     bench.get().unwrap();
     assert_eq!(bench.send("2[\"a\"]"), Sent::Queued);
     assert!(bench.body().is_some());
+    bench.get().unwrap();
     bench.upgrade();
     bench.session.handle_get_aborted(bench.now);
     bench.assert_closed(CloseReason::TransportError(
