@@ -10,8 +10,11 @@ use kentongan_protocol::engine::packet::Packet;
 
 use super::ledger::Scene;
 use super::network::{ClientEvent, Event, RequestId, SocketId};
-use super::plan::{Character, Fault, MS, Micros};
+use super::plan::{Character, Fault, MS, Micros, SECOND};
 use super::wire::{Message, Shape, websocket_messages};
+
+/// Half of the server's upgrade timeout.
+const EAGER_PATIENCE: Micros = 5 * SECOND;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -29,6 +32,7 @@ pub(super) struct Client {
     pub(super) probe: Option<SocketId>,
     /// `3probe` has come: no new GET, no new POST, `5` when those under way have ended.
     pub(super) pausing: bool,
+    probe_opened_at: Micros,
     upgraded_at: Micros,
     buffer: Vec<Message>,
     /// When the client gives up, unless a ping comes.
@@ -48,6 +52,7 @@ impl Client {
             websocket: None,
             probe: None,
             pausing: false,
+            probe_opened_at: 0,
             upgraded_at: 0,
             buffer: Vec::new(),
             deadline: Micros::MAX,
@@ -76,7 +81,10 @@ impl Client {
                 self.timer_at = self.timer_at.filter(|at| *at != scene.net.now);
                 if self.state == State::Open && self.deadline <= scene.net.now {
                     // A paused client hears no ping, and stays paused while the server does not read its POST.
-                    scene.ledger.may_end |= self.pausing && scene.plan.has(Fault::Busy);
+                    if self.pausing && scene.plan.has(Fault::Busy) {
+                        scene.ledger.may_end = true;
+                        scene.ledger.flush_expected = false;
+                    }
                     self.close(scene, "no ping");
                 }
             }
@@ -184,6 +192,7 @@ impl Client {
             return;
         }
         if self.get == Some(id) && scene.plan.client == Character::Retrying && !self.pausing {
+            scene.ledger.polled_again = true;
             self.poll(scene);
         } else if self.get == Some(id) || self.post == Some(id) {
             self.close(scene, "request failed");
@@ -195,6 +204,7 @@ impl Client {
             return scene.net.close_from_client(id);
         }
         if self.probe == Some(id) {
+            self.probe_opened_at = scene.net.now;
             if scene.plan.client == Character::Eager {
                 self.pausing = true;
                 self.upgrade_when_paused(scene);
@@ -284,6 +294,13 @@ impl Client {
         let Some(id) = self.probe.take() else {
             return;
         };
+        // Without noops the last GET may have taken longer than the server waits: a `5` now could cross its close.
+        if scene.plan.client == Character::Eager
+            && scene.net.now > self.probe_opened_at + EAGER_PATIENCE
+        {
+            scene.net.close_from_client(id);
+            return self.resume_polling(scene);
+        }
         self.pausing = false;
         self.websocket = Some(id);
         self.upgraded_at = scene.net.now;
@@ -336,11 +353,13 @@ impl Client {
     }
 
     fn flush(&mut self, scene: &mut Scene) {
+        // Its pause may be long, so that it keeps on posting: its pongs must arrive.
+        let eager = scene.plan.client == Character::Eager;
         if let Some(id) = self.websocket {
             for message in take(&mut self.buffer) {
                 scene.net.message_to_server(id, message);
             }
-        } else if self.post.is_none() && !self.pausing && !self.buffer.is_empty() {
+        } else if self.post.is_none() && (!self.pausing || eager) && !self.buffer.is_empty() {
             let packets: Vec<String> = take(&mut self.buffer)
                 .iter()
                 .map(Message::polling)

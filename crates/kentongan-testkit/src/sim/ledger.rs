@@ -48,6 +48,10 @@ pub(super) struct Ledger {
     /// The client has polled twice at a time. When the server saw no overlap, because the first GET was answered just
     /// before, the packets in the two responses have no order and the client's count means nothing.
     pub(super) polls_twice: bool,
+    /// The client has polled again after a failed GET. When the server answers before it hears of the failure, the
+    /// client sees a gap, and the session must end.
+    pub(super) polled_again: bool,
+    pub(super) gap: Option<String>,
     pub(super) server_closed_at: Option<Micros>,
     pub(super) client_closed_at: Option<Micros>,
     pub(super) report: Report,
@@ -61,10 +65,11 @@ impl Ledger {
     }
 
     pub(super) fn handle_received_by_client(&mut self, packet: &Packet<'_>) {
-        if let Err(violation) = self.to_client.handle(packet)
-            && !self.polls_twice
-        {
-            self.violate(format!("at the client: {violation}"));
+        match self.to_client.handle(packet) {
+            Ok(()) => {}
+            Err(_) if self.polls_twice => {}
+            Err(violation) if self.polled_again => self.gap = Some(violation),
+            Err(violation) => self.violate(format!("at the client: {violation}")),
         }
     }
 

@@ -441,7 +441,7 @@ impl Server {
         let Some(due) = self.subject.poll_timeout(&self.config) else {
             return;
         };
-        let due = scene.net.micros(due);
+        let due = scene.net.micros(due).max(scene.net.now);
         if self.timer_at.is_none_or(|at| due < at) {
             self.timer_at = Some(due);
             scene.net.at(due, Event::Server(ServerEvent::Timer));

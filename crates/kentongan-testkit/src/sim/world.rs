@@ -185,6 +185,11 @@ impl World {
         }
         let lost_to_client = !ledger.polls_twice && ledger.to_client.received != ledger.server_sent;
         let lost_to_server = ledger.to_server.received != ledger.client_sent;
+        if up && let Some(gap) = ledger.gap.take() {
+            ledger.violate(format!(
+                "the session is up after a gap at the client: {gap}"
+            ));
+        }
         if up && (lost_to_client || lost_to_server) {
             ledger.violate("the session is up and packets never arrived");
         }
