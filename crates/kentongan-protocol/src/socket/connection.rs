@@ -15,6 +15,7 @@ use bytestring::ByteString;
 use thiserror::Error;
 
 use crate::limits::Limits;
+use crate::socket::packet::Packet;
 
 /// The two times of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,18 @@ pub enum PacketKind {
     Ack,
     /// `4`
     ConnectError,
+}
+
+impl From<&Packet> for PacketKind {
+    fn from(packet: &Packet) -> Self {
+        match packet {
+            Packet::Connect { .. } => Self::Connect,
+            Packet::Disconnect { .. } => Self::Disconnect,
+            Packet::Event { .. } => Self::Event,
+            Packet::Ack { .. } => Self::Ack,
+            Packet::ConnectError { .. } => Self::ConnectError,
+        }
+    }
 }
 
 /// What the caller does with a packet.
@@ -138,6 +151,11 @@ impl Connections {
     }
 
     /// Decides about one packet of the client.
+    pub fn handle_packet(&mut self, packet: &Packet, limits: &Limits) -> Decision {
+        self.handle(PacketKind::from(packet), packet.namespace(), limits)
+    }
+
+    /// The same by kind and namespace.
     pub fn handle(&mut self, kind: PacketKind, ns: &ByteString, limits: &Limits) -> Decision {
         let phase = self.phase(ns);
         match (kind, phase) {

@@ -126,7 +126,6 @@ impl Session {
         self.outbox.clear();
         self.probes.clear();
         self.polling.post = false;
-        self.polling.unconfirmed = false;
     }
 
     /// Ends a closing session whose WebSocket has taken everything.

@@ -83,7 +83,7 @@ impl Heartbeat {
         let Some(due) = self.deadline(config).filter(|due| *due <= now) else {
             return Beat::Nothing;
         };
-        if self.phase != Phase::Waiting {
+        if self.phase != Phase::Waiting && self.suspended_at.is_none() {
             return Beat::Expired;
         }
         // Counted from the nominal time, so that small delays do not add up to a late ping timeout. After a long
@@ -130,7 +130,8 @@ impl Heartbeat {
                 let latest = self.pinged_at + config.ping_interval + config.ping_timeout / 2;
                 Some((self.since + config.ping_interval).min(latest.max(self.since)))
             }
-            _ if self.suspended_at.is_some() => None,
+            // No pong is read meanwhile, but the client still wants its pings.
+            _ if self.suspended_at.is_some() => Some(self.pinged_at + config.ping_interval),
             _ => Some(self.since + config.ping_timeout),
         }
     }

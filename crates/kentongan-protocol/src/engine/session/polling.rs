@@ -20,8 +20,9 @@ pub(super) struct Polling {
     pub(super) get: bool,
     /// A POST is being read.
     pub(super) post: bool,
-    /// The last GET was answered with packets, and no later one shows that the client has them.
-    pub(super) unconfirmed: bool,
+    /// A GET was answered with packets. A later GET does not show that they have arrived: clients that poll again
+    /// after a failure exist, and the news of the failure may come last.
+    pub(super) carried: bool,
     /// The server's close found no parked GET.
     pub(super) closed_unparked: bool,
 }
@@ -42,7 +43,6 @@ impl Session {
             return Err(RequestError::Overlap);
         }
         self.polling.get = true;
-        self.polling.unconfirmed = false;
         Ok(())
     }
 
@@ -70,7 +70,7 @@ impl Session {
             }
             State::Open => {
                 if self.drain_to_body(now, out) {
-                    self.polling.unconfirmed = true;
+                    self.polling.carried = true;
                 } else if self.probes.is_probed() {
                     out.put_u8(NOOP);
                 } else {
@@ -83,10 +83,13 @@ impl Session {
     }
 
     /// The client is gone before a GET was answered in full, parked or not. What was taken for the answer may be
-    /// lost, and nobody can tell: the session ends.
+    /// lost, and nobody can tell: the session ends, even when a later GET has been answered or a WebSocket has taken
+    /// over since.
+    ///
+    /// A GET that is parked meanwhile still gets its answer; when the parked one itself is gone, the driver has
+    /// nobody left to ask [`Session::poll_get`] for.
     pub fn handle_get_aborted(&mut self, _now: Instant) {
-        self.polling.get = false;
-        if !self.is_closed() && (self.transport == Transport::Polling || self.polling.unconfirmed) {
+        if !self.is_closed() && (self.transport == Transport::Polling || self.polling.carried) {
             self.finish(CloseReason::TransportError(
                 "poll connection closed prematurely",
             ));

@@ -1,0 +1,3 @@
+//! Test tools of the workspace. A dev-dependency only: nothing that runs in production may need it.
+
+pub mod sim;
