@@ -35,6 +35,8 @@ pub(crate) struct WebSocket {
     /// Bytes of a message from which it is compressed; `None` when deflate was not negotiated.
     deflate_bytes_min: Option<usize>,
     base64: bool,
+    /// `take` stopped inside a read: the decoder may hold whole frames, which no new bytes will announce.
+    interrupted: bool,
     control: ControlRate,
     state: State,
 }
@@ -75,6 +77,7 @@ impl WebSocket {
                 .filter(|_| deflate)
                 .map(|deflate| deflate.bytes_min),
             base64,
+            interrupted: false,
             control: ControlRate {
                 since: now(),
                 frames: 0,
@@ -83,7 +86,8 @@ impl WebSocket {
         }
     }
 
-    /// Reads once and hands every whole message to `take`, which returns `false` to stop the connection.
+    /// Reads once and hands every whole message to `take`, which returns `false` to stop. What it did not take
+    /// comes with the next call.
     ///
     /// `Ready(Ok(n))` tells that `n` bytes were read and more may be there.
     pub(crate) fn poll_read(
@@ -92,6 +96,9 @@ impl WebSocket {
         config: &Config,
         mut take: impl FnMut(Received<'_>) -> bool,
     ) -> Poll<Result<usize, Ended>> {
+        if std::mem::take(&mut self.interrupted) {
+            return Poll::Ready(self.consume(&mut [], config, &mut take).map(|()| 0));
+        }
         if !self.early.is_empty() {
             let mut early = BytesMut::from(std::mem::take(&mut self.early));
             let length = early.len();
@@ -149,6 +156,7 @@ impl WebSocket {
                 }
             };
             if !goes_on {
+                self.interrupted = true;
                 break;
             }
         }
