@@ -131,9 +131,8 @@ where
         return match (websocket, is_upgrade) {
             (true, true) => upgrade::probe(&session, &query, parts).await,
             (true, false) => Err(Refusal::BadRequest),
-            (false, _) if parts.method == Method::GET || parts.method == Method::HEAD => {
-                polling::get(&session, &parts).await
-            }
+            // No HEAD: it would take packets out of the session and drop them.
+            (false, _) if parts.method == Method::GET => polling::get(&session, &parts).await,
             (false, _) if parts.method == Method::POST => {
                 polling::post(&session, &parts, body).await
             }
