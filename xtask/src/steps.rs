@@ -44,7 +44,7 @@ pub(crate) fn steps() -> Vec<Step> {
         step("clippy", "", &["cargo clippy --workspace --all-targets --locked -- -D warnings"]),
         step("tests", "", &["cargo test --workspace --all-targets --locked --no-fail-fast"]),
         step("doc tests", "", &["cargo test --workspace --doc --locked"]),
-        step(EXAMPLES, "", &["cargo build --release --locked -p kentongan --example fixture --example chat -p kentongan-protocol --example websocket_echo"]).full(),
+        step(EXAMPLES, "", &["cargo build --release --locked -p kentongan -p kentongan-protocol --examples"]).full(),
         step("stock clients: node", "conformance/clients", &["npm ci --no-audit --no-fund", "node run.mjs"])
             .full().with(&[Tool::Node]).after(EXAMPLES).env(&[("FIXTURE_CMD", "{examples}/fixture")]),
         step("stock clients: python", "conformance/clients/python", &["python3 -m venv {target}/venv/clients", "{target}/venv/clients/bin/pip install --quiet -r requirements.txt", "{target}/venv/clients/bin/python run.py"])

@@ -169,7 +169,8 @@ fn namespace(ns: &str, limits: &Limits) -> Result<ByteString, DecodeError> {
             max: limits.namespace_bytes_max,
         });
     }
-    if !ns.starts_with('/') || ns.chars().any(char::is_control) {
+    // A comma ends the name in the text form: the same name must mean the same in both.
+    if !ns.starts_with('/') || ns.chars().any(|c| c.is_control() || c == ',') {
         return Err(DecodeError::Namespace);
     }
     Ok(ns.into())

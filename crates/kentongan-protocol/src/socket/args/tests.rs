@@ -266,3 +266,12 @@ fn a_decoded_binary_event_is_what_was_sent() {
     let (one, two, text): (Bytes, Vec<Bytes>, String) = args.deserialize().unwrap();
     assert_eq!((one, two, &*text), sent);
 }
+
+#[test]
+fn null_is_an_argument_and_unit_is_none() {
+    for parser in [Parser::Json, Parser::Msgpack] {
+        assert_eq!(Args::from_serialize(parser, &Value::Null).unwrap().len(), 1);
+        assert_eq!(Args::from_serialize(parser, &None::<u8>).unwrap().len(), 1);
+        assert_eq!(Args::from_serialize(parser, &()).unwrap().len(), 0);
+    }
+}
