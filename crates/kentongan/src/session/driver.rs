@@ -122,7 +122,7 @@ impl Driver {
             self.linger_until = None;
         }
         let session = Arc::clone(&self.session);
-        session.machine(|machine, now| machine.handle_timeout(&session.engine.session, now));
+        session.handle_timeout();
         if let Layer::SocketIo(slots) = &mut self.application
             && let Some(code) = slots.overdue(now())
         {

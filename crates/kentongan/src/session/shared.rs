@@ -286,6 +286,18 @@ impl Session {
         f(&mut self.state.lock().machine, now())
     }
 
+    /// Does what is due. A ping, or the end, may have to go out on a parked GET.
+    pub(crate) fn handle_timeout(&self) {
+        let get = {
+            let mut state = self.state.lock();
+            state.machine.handle_timeout(&self.engine.session, now());
+            state.get.take()
+        };
+        if let Some(waker) = get {
+            waker.wake();
+        }
+    }
+
     /// The task is about to sleep: `true` if nothing came in since it last looked, and then `cx` will be woken.
     pub(crate) fn sleep(&self, cx: &Context<'_>, can_write: bool) -> bool {
         let mut state = self.state.lock();
