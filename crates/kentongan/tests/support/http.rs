@@ -130,7 +130,7 @@ impl Connection {
             headers,
             body: Vec::new(),
         };
-        if !with_body || matches!(status, 101 | 204 | 304) {
+        if !with_body || matches!(status, 100 | 101 | 204 | 304) {
             return answer;
         }
         assert_eq!(
