@@ -18,7 +18,7 @@ use std::{
 use bytestring::ByteString;
 use http::Extensions;
 use kentongan_protocol::{
-    engine::session::{Class, Sent},
+    engine::session::{Class, CloseReason, Flush, Sent},
     frame::Frame,
     socket::{args::Args, encode, value::Value},
 };
@@ -242,6 +242,12 @@ impl Socket {
     /// Sends the client out of all its namespaces and closes its connection.
     pub fn disconnect_session(&self) {
         self.0.session.command(Command::DisconnectAll);
+    }
+
+    /// Closes the connection below the socket, after what is still to be sent. To the client it looks like a broken
+    /// connection: it comes back, and recovers if it may.
+    pub fn close_connection(&self) {
+        self.0.session.close(CloseReason::ForcedClose, Flush::Yes);
     }
 
     pub(crate) fn send_disconnect(&self) {
