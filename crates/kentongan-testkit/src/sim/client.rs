@@ -81,7 +81,9 @@ impl Client {
                 self.timer_at = self.timer_at.filter(|at| *at != scene.net.now);
                 if self.state == State::Open && self.deadline <= scene.net.now {
                     // A paused client hears no ping, and stays paused while the server does not read its POST.
-                    if self.pausing && scene.plan.has(Fault::Busy) {
+                    let paused_lately =
+                        self.pausing || scene.net.now < self.upgraded_at + scene.plan.timeout;
+                    if paused_lately && scene.plan.has(Fault::Busy) {
                         scene.ledger.may_end = true;
                         scene.ledger.flush_expected = false;
                     }

@@ -9,8 +9,8 @@ use super::random::Random;
 use super::server::Server;
 use super::subject::Mutation;
 
-/// Several times what the longest honest run needs.
-const STEPS_MAX: u64 = 40_000;
+/// More than an honest run needs: three silent probes, ten seconds each, make a client poll for noops all the time.
+const STEPS_MAX: u64 = 100_000;
 
 pub(super) struct World {
     scene: Scene,

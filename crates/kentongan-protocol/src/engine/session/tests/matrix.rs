@@ -10,7 +10,7 @@ use super::*;
 const PACKETS: [(&str, Option<Packet<'static>>); 9] = [
     ("`0` open", Some(Packet::Open(""))),
     ("`1` close", Some(Packet::Close)),
-    ("`2` ping", Some(Packet::Ping("probe"))),
+    ("`2probe` ping", Some(Packet::Ping("probe"))),
     ("`3` pong", Some(Packet::Pong(""))),
     ("`4` text", Some(Packet::Text("x"))),
     (
