@@ -100,7 +100,18 @@ impl Drop for OpenProbe<'_> {
 /// Speaks with a probing WebSocket until it wins (then it is returned) or loses (then it is closed).
 async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<WebSocket> {
     let config = &open.session.engine.config;
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
     let won = std::future::poll_fn(|cx| {
+        while look.poll_tick(cx).is_ready() {
+            // Another probe has won, or the session is over: nothing on this socket would tell.
+            let probe = open.probe;
+            if !open
+                .session
+                .machine(|machine, _| machine.is_probe_open(probe))
+            {
+                return std::task::Poll::Ready(false);
+            }
+        }
         loop {
             let mut step = None;
             let read = websocket.poll_read(cx, config, |received| {
@@ -219,4 +230,6 @@ async fn established(
 
 /// How long a losing probe may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a probe looks whether it may still win.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const FULL_WINDOW_BITS: u8 = 15;
