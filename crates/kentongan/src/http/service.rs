@@ -151,7 +151,7 @@ where
     if query.eio.as_deref() != Some(PROTOCOL_REVISION) {
         return Err(Refusal::ProtocolVersion);
     }
-    if engine.is_closing() {
+    if engine.is_closing() || engine.is_full() {
         return Err(Refusal::Unavailable);
     }
     if websocket {

@@ -59,6 +59,11 @@ impl Engine {
         self.closing.load(Ordering::Acquire)
     }
 
+    /// Whether as many sessions as allowed are open. Asked before a 101, which could not be taken back.
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.len() >= self.config.held.sessions_max
+    }
+
     /// Opens a session on polling. `None` when the server is full or shutting down.
     pub(crate) fn open(self: &Arc<Self>, handshake: Handshake) -> Option<Arc<Session>> {
         let session = Session::new(self, handshake, Transport::Polling);
