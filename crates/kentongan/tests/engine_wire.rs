@@ -556,6 +556,8 @@ async fn a_full_server_answers_503() {
         (answer.status, answer.header("retry-after")),
         (503, Some("5"))
     );
+    let upgraded = WebSocket::try_connect(server.addr, WEBSOCKET, &[]).await;
+    assert_eq!(upgraded.err().map(|answer| answer.status), Some(503));
     assert_eq!(server.server.sessions_count(), 1);
 }
 
@@ -1566,9 +1568,24 @@ async fn a_silent_probe_runs_out_of_time() {
     }))
     .await;
     let polling = open_polling(server.addr).await;
-    let mut websocket = probe(server.addr, &polling).await;
+    let mut websocket = WebSocket::connect(server.addr, &as_websocket(&polling)).await;
     let _ = websocket.close_code().await;
     assert_alive("timed out", server.addr, &polling).await;
+}
+
+#[tokio::test]
+async fn a_probe_that_cannot_win_any_more_is_closed() {
+    let server = start_echo(Config::default()).await;
+    let polling = open_polling(server.addr).await;
+    let mut loser = probe(server.addr, &polling).await;
+    let mut winner = probe(server.addr, &polling).await;
+    winner.send_text("5").await;
+    assert_eq!(loser.close_code().await, Some(None), "another one won");
+
+    let polling = open_polling(server.addr).await;
+    let mut websocket = probe(server.addr, &polling).await;
+    http::post(server.addr, &polling, "1").await;
+    assert_eq!(websocket.close_code().await, Some(None), "session closed");
 }
 
 #[tokio::test]
@@ -1618,15 +1635,15 @@ async fn upgrades_can_be_forbidden() {
 
 #[tokio::test]
 async fn a_ping_comes_after_the_interval_and_not_before() {
-    let server = start_echo(lively()).await;
+    let server = start_echo(patient()).await;
     let before = Instant::now();
     let mut websocket = open_websocket(server.addr).await;
     assert_eq!(websocket.text().await, "2");
-    assert!(before.elapsed() >= Duration::from_millis(200), "websocket");
+    assert!(before.elapsed() >= Duration::from_millis(100), "websocket");
     let before = Instant::now();
     let polling = open_polling(server.addr).await;
     assert_eq!(http::get(server.addr, &polling).await.text(), "2");
-    assert!(before.elapsed() >= Duration::from_millis(200), "polling");
+    assert!(before.elapsed() >= Duration::from_millis(100), "polling");
 }
 
 /// Intervals long enough for a busy machine to answer in time.
@@ -1684,6 +1701,28 @@ async fn a_missing_pong_closes_the_session() {
     );
     assert!(before.elapsed() >= Duration::from_millis(300));
     assert_gone("never polled", server.addr, &polling).await;
+}
+
+#[tokio::test]
+async fn a_parked_get_hears_of_the_ping_timeout() {
+    let server = start_echo(config(|config| {
+        config.ping_interval = Duration::from_millis(100);
+        config.ping_timeout = Duration::from_millis(300);
+    }))
+    .await;
+    let polling = open_polling(server.addr).await;
+    let mut bodies = Vec::new();
+    while bodies.last().is_none_or(|last| last == "2") {
+        let answer = http::get(server.addr, &polling).await;
+        bodies.push(answer.text().to_owned());
+    }
+    // A machine that stalls between the polls finds the session gone.
+    let ends = ["1", SID_UNKNOWN].map(str::to_owned);
+    assert_eq!(bodies.first().map(String::as_str), Some("2"), "{bodies:?}");
+    assert!(
+        bodies.last().is_some_and(|last| ends.contains(last)),
+        "{bodies:?}"
+    );
 }
 
 #[tokio::test]
