@@ -192,6 +192,10 @@ impl NamespaceRecovery {
         if let Some(older) = older.filter(|older| older.is_connected()) {
             // The client is back before its old connection was noticed to be dead.
             let older = Socket(older);
+            // Who has only learned the pid must not throw its owner out.
+            if older.identity() != socket.identity() {
+                return Err(Recovery::Denied);
+            }
             if older.end(DisconnectReason::Superseded) {
                 older.0.session.command(Command::SocketEnded(older.id()));
                 older.0.session.close(

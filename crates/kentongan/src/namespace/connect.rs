@@ -181,7 +181,7 @@ pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Args, Recovery)> {
     } = arrival;
     let namespace = Arc::clone(&socket.0.namespace);
     let metrics = Arc::clone(&namespace.metrics);
-    let mut rooms = socket.0.take_early_rooms();
+    let rooms = socket.0.take_early_rooms();
     let joined = match &namespace.recovery {
         None => {
             // First, so that no broadcast can come before it.
@@ -201,9 +201,10 @@ pub(crate) fn activate(prepared: Prepared) -> Option<(Socket, Args, Recovery)> {
                 rooms: mut kept,
             }) = recovered
             {
+                // Apart from `rooms`: a client that cannot continue begins without the rooms of its past.
                 kept.retain(|room| !rooms.contains(room));
-                rooms.append(&mut kept);
-                match log.resume(&namespace, &socket, &claim, &rooms) {
+                let all = [rooms.as_slice(), &kept].concat();
+                match log.resume(&namespace, &socket, &claim, &all) {
                     Ok(resumed) => outcome = Some(resumed),
                     Err(reason) => {
                         recovery = reason;

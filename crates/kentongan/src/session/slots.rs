@@ -305,7 +305,9 @@ impl Slots {
                 }
                 Err(_) => {
                     slot.running = None;
-                    self.panicked(index);
+                    if !self.panicked(index) {
+                        return false;
+                    }
                 }
             }
         }
@@ -370,15 +372,19 @@ impl Slots {
         }
     }
 
-    /// A handler panicked: its socket is in an unknown state, so it is disconnected; the session goes on.
-    fn panicked(&mut self, index: usize) {
+    /// A handler panicked: its socket is in an unknown state, so it is disconnected; the session goes on. `false`: it was
+    /// middleware, and the slot is done for.
+    fn panicked(&mut self, index: usize) -> bool {
         let Some(slot) = self.slots.get_mut(index) else {
-            return;
+            return false;
         };
         tracing::error!(session = %self.session.id.shown(), namespace = %slot.ns, "a handler panicked; its socket is disconnected");
         metrics::add(&self.session.engine.metrics.handler_panics, 1);
         match slot.socket.clone() {
-            Some(socket) => socket.disconnect(),
+            Some(socket) => {
+                socket.disconnect();
+                true
+            }
             None => {
                 self.connections.refuse(&slot.ns);
                 let frame = encode::connect_error(
@@ -388,8 +394,7 @@ impl Slots {
                     None,
                 );
                 let _ = self.session.send(frame, Class::Reliable);
-                slot.socket = None;
-                slot.inbox.clear();
+                false
             }
         }
     }
