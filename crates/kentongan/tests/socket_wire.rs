@@ -177,7 +177,7 @@ async fn start(config: Config) -> TestServer {
     }
     server
         .of("/slow")
-        .middleware(|| std::future::pending::<Result<(), Refusal>>());
+        .middleware(std::future::pending::<Result<(), Refusal>>);
     server.of("/guarded").middleware(|| async {
         let data = Value::from(vec![("code".to_owned(), Value::from("E1"))]);
         Err(Refusal::new("not you").with_data(data))
@@ -620,7 +620,8 @@ async fn binary_packets_of_the_client() {
 
 #[tokio::test]
 async fn calls_of_the_server_and_their_answers() {
-    let rows: &[(&str, &[&str], &[&str], &[&str])] = &[
+    type Call<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a [&'a str]);
+    let rows: &[Call<'_>] = &[
         (
             "text",
             &[r#"42["call",1]"#],
