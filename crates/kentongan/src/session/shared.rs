@@ -113,10 +113,15 @@ impl Session {
     pub(crate) fn send_at(&self, now: Instant, frame: Frame, class: Class) -> Sent {
         let (sent, task, get) = {
             let mut state = self.state.lock();
+            let was_empty = state.machine.outbox_bytes() == 0;
             let sent = state.machine.send(&self.engine.session, now, frame, class);
             match (sent, state.machine.transport()) {
                 (Sent::Queued, Transport::WebSocket) => (sent, state.task.take(), None),
-                (Sent::Queued, Transport::Polling) => (sent, None, state.get.take()),
+                (Sent::Queued, Transport::Polling) => match state.get.take() {
+                    // The first frame that waits starts the clock of the outbox: the task must set its timer.
+                    None if was_empty => (sent, state.task.take(), None),
+                    get => (sent, None, get),
+                },
                 (Sent::Overflow, _) => (sent, state.task.take(), state.get.take()),
                 (Sent::Dropped | Sent::Closed, _) => (sent, None, None),
             }
