@@ -18,7 +18,7 @@ use std::{
 
 use futures_util::FutureExt;
 use kentongan::{Config, Cookie, Cors, Deflate, DisconnectReason, SameSite, Transports};
-use kentongan_protocol::websocket::Opcode;
+use kentongan_protocol::websocket::{Opcode, deflate};
 use support::{
     RawEvent, binary,
     http::{self, Answer, Connection},
@@ -34,6 +34,8 @@ const SID_UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
 const BAD_METHOD: &str = r#"{"code":2,"message":"Bad handshake method"}"#;
 const BAD_REQUEST: &str = r#"{"code":3,"message":"Bad request"}"#;
 const BAD_PROTOCOL: &str = r#"{"code":5,"message":"Unsupported protocol version"}"#;
+
+type Headers<'a> = &'a [(&'a str, &'a str)];
 
 fn config(change: impl FnOnce(&mut Config)) -> Config {
     let mut config = Config::default();
@@ -325,7 +327,7 @@ async fn upgrade_refusal_table() {
         ("Sec-WebSocket-Key", "x"),
         UPGRADE[3],
     ];
-    let cases: [(&str, &str, &str, &[(&str, &str)], &str); 9] = [
+    let cases: [(&str, &str, &str, Headers<'_>, &str); 9] = [
         ("sid unknown", "GET", &unknown, &UPGRADE, SID_UNKNOWN),
         ("transport polling", "GET", POLLING, &UPGRADE, BAD_REQUEST),
         (
@@ -808,7 +810,7 @@ async fn payloads_that_are_taken() {
 async fn payloads_that_end_the_session() {
     let mut server = start_echo(Config::default()).await;
     let too_many = vec!["4"; 257].join("\x1e");
-    let cases: [(&str, &[u8]); 12] = [
+    let cases: [(&str, &[u8]); 13] = [
         ("empty body", b""),
         ("lone separator", b"\x1e"),
         ("separators", b"\x1e\x1e\x1e"),
@@ -820,6 +822,7 @@ async fn payloads_that_end_the_session() {
         ("bad base64", b"b*"),
         ("half base64", b"bA"),
         ("not UTF-8", b"4\xff"),
+        ("gzip", b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x33\xa9\0\0"),
         ("cve_2026_32689: too many packets", too_many.as_bytes()),
     ];
     for (case, body) in cases {
@@ -1060,7 +1063,96 @@ async fn big_answers_are_compressed_for_those_who_take_it() {
     }
 }
 
+#[tokio::test]
+async fn one_connection_serves_many_requests() {
+    let server = start_echo(Config::default()).await;
+    let mut connection = Connection::open(server.addr).await;
+    connection.request("GET", POLLING, &[], b"").await;
+    let polling = format!("{POLLING}&sid={}", sid_of(&connection.answer().await));
+    for _ in 0..3 {
+        // Pipelined: the second request is there before the first is answered.
+        connection.request("POST", &polling, &[], b"4x").await;
+        connection.request("GET", &polling, &[], b"").await;
+        assert_eq!(connection.answer().await.text(), "ok");
+        assert_eq!(connection.answer().await.text(), "4x");
+    }
+    connection.request("PUT", &polling, &[], b"4x").await;
+    assert_eq!(connection.answer().await.status, 405);
+    connection.request("POST", &polling, &[], b"1").await;
+    assert_eq!(
+        connection.answer().await.text(),
+        "ok",
+        "not harmed by a refusal"
+    );
+}
+
+#[tokio::test]
+async fn request_heads_are_bounded() {
+    let server = start(Config::default()).await;
+    let long = "x".repeat(17 * 1024);
+    let answer = http::request(server.addr, "GET", POLLING, &[("X-Long", &long)], b"").await;
+    assert_eq!(answer.status, 431, "cve_2023_43669: one long header");
+    let many = [("X-Many", "1"); 101];
+    let answer = http::request(server.addr, "GET", POLLING, &many, b"").await;
+    assert_eq!(answer.status, 431, "cve_2024_37890: many headers");
+    assert_eq!(http::get(server.addr, POLLING).await.status, 200);
+
+    let mut hurry = kentongan::ServeConfig::default();
+    hurry.head_timeout = Duration::from_millis(100);
+    let server =
+        support::serve_with(kentongan::Server::new(Config::default()).unwrap(), hurry).await;
+    for head in ["", "GET /socket.io/ HTTP/1.1\r\nHost:"] {
+        let mut connection = Connection::open(server.addr).await;
+        connection.send(head.as_bytes()).await;
+        let rest = String::from_utf8(connection.rest().await).unwrap();
+        assert!(
+            rest.is_empty() || rest.starts_with("HTTP/1.1 408"),
+            "{head:?}: {rest}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn hooks_change_the_headers_of_answers() {
+    let server = start_echo(config(|config| {
+        let mark = |name: &'static str| -> kentongan::ChangeHeaders {
+            Arc::new(move |headers| {
+                let value = axum::http::HeaderValue::from_static("1");
+                headers.insert(name, value);
+            })
+        };
+        config.hooks.initial_headers = Some(mark("x-initial"));
+        config.hooks.headers = Some(mark("x-every"));
+    }))
+    .await;
+    let open = http::get(server.addr, POLLING).await;
+    let polling = format!("{POLLING}&sid={}", sid_of(&open));
+    let probing = WebSocket::connect(server.addr, &as_websocket(&polling)).await;
+    let websocket = WebSocket::connect(server.addr, WEBSOCKET).await;
+    for (case, answer, initial) in [
+        ("handshake", open, true),
+        ("101", websocket.answer, true),
+        ("101 of an upgrade", probing.answer, false),
+        ("POST", http::post(server.addr, &polling, "4x").await, false),
+        ("error", http::get(server.addr, "/socket.io/").await, false),
+    ] {
+        assert_eq!(answer.header("x-initial").is_some(), initial, "{case}");
+        assert_eq!(answer.header("x-every"), Some("1"), "{case}");
+    }
+}
+
 // --- closing ---
+
+#[tokio::test]
+async fn a_parked_get_hears_of_the_close() {
+    let server = start_echo(Config::default()).await;
+    let polling = open_polling(server.addr).await;
+    let mut get = Connection::open(server.addr).await;
+    get.request("GET", &polling, &[], b"").await;
+    assert_eq!(http::post(server.addr, &polling, "1").await.text(), "ok");
+    assert_eq!(get.answer().await.text(), "6");
+    assert_gone("closed", server.addr, &polling).await;
+}
 
 #[tokio::test]
 async fn close_by_the_client_on_polling() {
@@ -1142,6 +1234,53 @@ async fn close_by_the_server_on_websocket() {
 }
 
 #[tokio::test]
+async fn a_close_that_nobody_fetches_is_given_up() {
+    let mut server = start_echo(config(|config| {
+        config.close_timeout = Duration::from_millis(100)
+    }))
+    .await;
+    let polling = open_polling(server.addr).await;
+    let session = server.session().await;
+    assert!(session.send(&text("bye")));
+    session.close();
+    assert_eq!(server.closed().await, DisconnectReason::ForcedClose);
+    assert_gone("given up", server.addr, &polling).await;
+}
+
+#[tokio::test]
+async fn slow_consumers_are_closed() {
+    let mut server = start_echo(config(|config| {
+        config.limits.message_bytes_max = 1000;
+        config.held.outbox_bytes_max = 1000;
+        config.held.outbox_age_max = Duration::from_millis(100);
+    }))
+    .await;
+    let polling = open_polling(server.addr).await;
+    let session = server.session().await;
+    let message = text(&"x".repeat(400));
+    assert!(
+        session.send(&message) && session.send(&message),
+        "within the bound"
+    );
+    assert!(!session.send(&message), "over it");
+    assert_eq!(
+        server.closed().await,
+        DisconnectReason::SlowConsumer,
+        "too much"
+    );
+    assert_gone("too much", server.addr, &polling).await;
+
+    let polling = open_polling(server.addr).await;
+    assert!(server.session().await.send(&message));
+    assert_eq!(
+        server.closed().await,
+        DisconnectReason::SlowConsumer,
+        "for too long"
+    );
+    assert_gone("for too long", server.addr, &polling).await;
+}
+
+#[tokio::test]
 async fn shutdown_ends_both_transports() {
     let server = start_echo(Config::default()).await;
     let mut websocket = open_websocket(server.addr).await;
@@ -1207,6 +1346,33 @@ async fn websocket_messages_come_back() {
     websocket.send_frame(Opcode::Pong, b"unasked").await;
     websocket.send_text("4still here").await;
     assert_eq!(websocket.text().await, "4still here");
+}
+
+#[tokio::test]
+async fn websocket_messages_in_pieces() {
+    let server = start_echo(Config::default()).await;
+    let mut websocket = open_websocket(server.addr).await;
+    let mut begin = masked(Opcode::Text, b"4hel");
+    begin[0] = 0x01;
+    let mut end = masked(Opcode::Text, b"lo");
+    end[0] = 0x80;
+    let bytes = [begin, masked(Opcode::Ping, b"between"), end].concat();
+    websocket.send_raw(&bytes).await;
+    assert_eq!(websocket.recv().await, Received::Pong(b"between".to_vec()));
+    assert_eq!(websocket.text().await, "4hello", "fragments");
+    for byte in &bytes {
+        websocket.send_raw(std::slice::from_ref(byte)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(websocket.recv().await, Received::Pong(b"between".to_vec()));
+    assert_eq!(websocket.text().await, "4hello", "one byte at a time");
+    let many: Vec<u8> = (0..500)
+        .flat_map(|n| masked(Opcode::Text, format!("4{n}").as_bytes()))
+        .collect();
+    websocket.send_raw(&many).await;
+    for n in 0..500 {
+        assert_eq!(websocket.text().await, format!("4{n}"), "in order");
+    }
 }
 
 #[tokio::test]
@@ -1442,7 +1608,47 @@ async fn deflate_is_negotiated_when_both_want_it() {
     }
 }
 
+#[tokio::test]
+async fn compressed_messages_are_bounded_by_what_they_become() {
+    let offer = [("Sec-WebSocket-Extensions", "permessage-deflate")];
+    let server = start_echo(config(|config| {
+        config.deflate = Some(Deflate::default());
+        config.limits.message_bytes_max = 10_000;
+    }))
+    .await;
+    for (bytes, accepted) in [(10_000, true), (10_001, false), (10_000_000, false)] {
+        let mut websocket = WebSocket::try_connect(server.addr, WEBSOCKET, &offer)
+            .await
+            .ok()
+            .unwrap();
+        assert!(websocket.text().await.starts_with("0{"));
+        let message = "4".repeat(bytes);
+        let mut frame = masked(Opcode::Text, &deflate::compress(message.as_bytes(), 15));
+        frame[0] |= 0x40;
+        websocket.send_raw(&frame).await;
+        if accepted {
+            assert!(websocket.text().await == message, "{bytes}");
+        } else {
+            assert_eq!(websocket.close_code().await, Some(Some(1009)), "{bytes}");
+        }
+    }
+}
+
 // --- upgrade ---
+
+#[tokio::test]
+async fn a_post_in_flight_during_the_upgrade_is_not_lost() {
+    let server = start_echo(Config::default()).await;
+    let polling = open_polling(server.addr).await;
+    let mut post = begin_post(server.addr, &polling).await;
+    let mut websocket = probe(server.addr, &polling).await;
+    websocket.send_text("5").await;
+    websocket.send_text("4first").await;
+    assert_eq!(websocket.text().await, "4first");
+    post.send(b"4123456789").await;
+    assert_eq!(post.answer().await.text(), "ok");
+    assert_eq!(websocket.text().await, "4123456789");
+}
 
 #[tokio::test]
 async fn upgrade_keeps_the_order_of_packets() {
@@ -1480,6 +1686,20 @@ async fn upgrade_keeps_the_order_of_packets() {
     }
     websocket.send_text("4f").await;
     assert_eq!(websocket.text().await, "4f", "unharmed");
+}
+
+#[tokio::test]
+async fn an_upgrade_of_a_closing_session_flushes_first() {
+    let mut server = start_echo(Config::default()).await;
+    let polling = open_polling(server.addr).await;
+    let session = server.session().await;
+    let mut websocket = probe(server.addr, &polling).await;
+    assert!(session.send(&text("bye")));
+    session.close();
+    websocket.send_text("5").await;
+    assert_eq!(websocket.text().await, "4bye");
+    assert_eq!(websocket.close_code().await, Some(None));
+    assert_eq!(server.closed().await, DisconnectReason::ForcedClose);
 }
 
 #[tokio::test]
