@@ -1,17 +1,19 @@
 //! Sending to many: whom, how, and what they answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytestring::ByteString;
 use kentongan_protocol::{
     engine::session::Class,
     socket::{
-        args::{Args, IntoArgs},
+        args::{Args, FromArgs, IntoArgs},
         encode,
         value::Value,
     },
 };
-use serde::de::DeserializeOwned;
 
 use crate::{
     error::{AckError, EmitError, JoinError},
@@ -128,7 +130,7 @@ impl Broadcast {
     ///
     /// # Errors
     /// [`EmitError`] when it cannot be sent to anyone.
-    pub async fn emit_with_ack<T: DeserializeOwned>(
+    pub async fn emit_with_ack<T: FromArgs>(
         self,
         event: &str,
         data: impl IntoArgs,
@@ -152,7 +154,7 @@ impl Broadcast {
             .map(|(id, answer)| {
                 (
                     id,
-                    answer.and_then(|args| args.deserialize().map_err(AckError::Answer)),
+                    answer.and_then(|args| T::from_args(&args).map_err(AckError::Answer)),
                 )
             })
             .collect();
@@ -224,6 +226,11 @@ impl Broadcast {
             .behaviour
             .listeners()
             .tell_outgoing(event, &args);
+        if self.namespace.is_watched.load(Ordering::Acquire) {
+            for socket in self.namespace.hub.sockets(&self.targets) {
+                socket.tell_own_outgoing(event, &args);
+            }
+        }
         Ok(args)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Kept in one compact piece: hyper's own types would pin its whole read buffer for the life of the connection.
 
-use std::{net::IpAddr, net::SocketAddr, time::SystemTime};
+use std::{borrow::Cow, net::IpAddr, net::SocketAddr, time::SystemTime};
 
 use http::{Extensions, header, request::Parts};
 
@@ -96,6 +96,11 @@ impl Handshake {
             .filter(|(each, _)| each == name)
             .last()
             .map(|(_, value)| value.into_owned())
+    }
+
+    /// Every query parameter, decoded, in order.
+    pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        query::pairs(self.uri.split_once('?').map_or("", |(_, query)| query))
     }
 
     /// Address of the peer; behind a proxy that is the proxy. `None` when the server in front did not tell.

@@ -18,7 +18,7 @@ mod socket;
 
 pub use bytestring::ByteString;
 pub use kentongan_protocol::socket::{
-    args::{Args, ArgsError, IntoArgs},
+    args::{Args, ArgsError, FromArgs, IntoArgs},
     value::Value,
 };
 

@@ -10,7 +10,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct NamespaceInner {
     pub(crate) hub: Hub,
     pub(crate) acks: Acks,
     pub(crate) recovery: Option<NamespaceRecovery>,
+    /// Some socket wants to see what is sent to it, broadcasts too.
+    pub(crate) is_watched: AtomicBool,
     /// Clients between middleware and the hub.
     pub(crate) arriving: AtomicUsize,
     pub(crate) config: SharedConfig,
@@ -215,6 +217,7 @@ impl NamespaceInner {
             behaviour,
             hub: Hub::default(),
             acks: Acks::default(),
+            is_watched: AtomicBool::new(false),
             arriving: AtomicUsize::new(0),
             config: Arc::clone(config),
             metrics: Arc::clone(metrics),

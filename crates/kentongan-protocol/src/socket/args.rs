@@ -308,6 +308,27 @@ pub trait IntoArgs {
     fn into_args(self, parser: Parser) -> Result<Args, ArgsError>;
 }
 
+/// What arguments can be read as: anything deserializable, or the arguments themselves.
+pub trait FromArgs: Sized {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// As for [`Args::deserialize`].
+    fn from_args(args: &Args) -> Result<Self, ArgsError>;
+}
+
+impl<T: DeserializeOwned> FromArgs for T {
+    fn from_args(args: &Args) -> Result<Self, ArgsError> {
+        args.deserialize()
+    }
+}
+
+impl FromArgs for Args {
+    fn from_args(args: &Args) -> Result<Self, ArgsError> {
+        Ok(args.clone())
+    }
+}
+
 impl<T: Serialize> IntoArgs for T {
     fn into_args(self, parser: Parser) -> Result<Args, ArgsError> {
         Args::from_serialize(parser, &self)

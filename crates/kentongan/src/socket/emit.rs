@@ -6,12 +6,11 @@ use bytestring::ByteString;
 use kentongan_protocol::{
     engine::session::{Class, Sent},
     socket::{
-        args::{Args, IntoArgs},
+        args::{Args, FromArgs, IntoArgs},
         encode,
         packet::RESERVED_EVENTS,
     },
 };
-use serde::de::DeserializeOwned;
 
 use super::{Socket, SocketInner};
 use crate::{
@@ -44,7 +43,7 @@ impl Socket {
     ///
     /// # Errors
     /// [`AckError`] when there is no answer, or none of type `T`.
-    pub async fn emit_with_ack<T: DeserializeOwned>(
+    pub async fn emit_with_ack<T: FromArgs>(
         &self,
         event: &str,
         data: impl IntoArgs,
@@ -128,7 +127,7 @@ impl SocketEmit<'_> {
     ///
     /// # Errors
     /// [`AckError`] when there is no answer, or none of type `T`.
-    pub async fn emit_with_ack<T: DeserializeOwned>(
+    pub async fn emit_with_ack<T: FromArgs>(
         self,
         event: &str,
         data: impl IntoArgs,
@@ -146,7 +145,7 @@ impl SocketEmit<'_> {
         let answer = tokio::time::timeout(self.timeout, answer).await;
         drop(entry);
         match answer {
-            Ok(Ok(answer)) => answer?.deserialize().map_err(AckError::Answer),
+            Ok(Ok(answer)) => T::from_args(&answer?).map_err(AckError::Answer),
             Ok(Err(_)) => Err(AckError::Disconnected),
             Err(_) => {
                 metrics::add(&inner.session.engine.metrics.acks_timed_out, 1);
@@ -163,6 +162,11 @@ impl SocketInner {
             .behaviour
             .listeners()
             .tell_outgoing(event, args);
+        self.tell_own_outgoing(event, args);
+    }
+
+    /// For this socket's own listeners.
+    pub(crate) fn tell_own_outgoing(&self, event: &str, args: &Args) {
         if let Some(extra) = self.extra_if_any() {
             let listeners = Arc::clone(&extra.listeners.read());
             listeners.tell_outgoing(event, args);

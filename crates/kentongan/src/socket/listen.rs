@@ -1,7 +1,7 @@
 //! Listeners of one socket, next to those of its namespace. For events whose handling depends on the client; what is the
 //! same for all belongs to the namespace, where it costs nothing per client.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytestring::ByteString;
 use kentongan_protocol::socket::args::Args;
@@ -36,11 +36,12 @@ impl Socket {
         self.change(|listeners| listeners.add_any(handler))
     }
 
-    /// Sees every event that is sent to this client.
+    /// Sees every event that is sent to this client, to it alone or by broadcast.
     pub fn on_any_outgoing(
         &self,
         listener: impl Fn(&str, &Args) + Send + Sync + 'static,
     ) -> ListenerId {
+        self.0.namespace.is_watched.store(true, Ordering::Release);
         self.change(|listeners| listeners.add_outgoing(listener))
     }
 
