@@ -336,15 +336,16 @@ impl NamespaceInner {
         socket: &Arc<SocketInner>,
         reason: DisconnectReason,
     ) -> Option<Vec<ByteString>> {
-        let left = self.hub.remove(socket)?;
+        let left = self.hub.remove(socket, |rooms| {
+            if let Some(recovery) = &self.recovery {
+                recovery.ended(socket, rooms, reason);
+            }
+        })?;
         let rooms: Vec<ByteString> = left.iter().map(|(room, _)| room.clone()).collect();
         for (room, changed) in &left {
             self.tell_left(socket.id, room, *changed);
         }
         self.acks.abandoned(socket);
-        if let Some(recovery) = &self.recovery {
-            recovery.ended(socket, &rooms, reason);
-        }
         Some(rooms)
     }
 }

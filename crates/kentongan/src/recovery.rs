@@ -189,13 +189,14 @@ impl NamespaceRecovery {
         socket: &Socket,
     ) -> Result<(Vec<ByteString>, Value), Recovery> {
         let older = self.sessions.lock().live(&claim.pid);
-        if let Some(older) = older.filter(|older| older.is_connected()) {
+        if let Some(older) = older {
             // The client is back before its old connection was noticed to be dead.
             let older = Socket(older);
             // Who has only learned the pid must not throw its owner out.
             if older.identity() != socket.identity() {
                 return Err(Recovery::Denied);
             }
+            // Also when it is leaving by itself just now: afterwards it is surely kept.
             if older.end(DisconnectReason::Superseded) {
                 older.0.session.command(Command::SocketEnded(older.id()));
                 older.0.session.close(

@@ -17,8 +17,10 @@ use std::{
 };
 
 use kentongan::{
-    Args, Config, DisconnectReason, Recovery, RecoveryConfig, Refusal, Server, Socket, Value,
+    Args, Config, DisconnectReason, Recovery, RecoveryConfig, Refusal, RoomEventKind, Server,
+    Socket, Value,
 };
+use parking_lot::Mutex;
 use support::{
     TestServer, serve,
     websocket::{Received, WebSocket},
@@ -650,6 +652,38 @@ async fn an_older_socket_that_is_still_open_is_superseded() {
     root.to("r").emit("x", 2_u64).unwrap();
     assert_eq!(back.event().await, event("x", 2));
     assert!(!socket.is_connected());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn back_while_the_older_socket_is_leaving() {
+    // The older socket is held up between leaving its room and being gone.
+    let (back_again, wait) = std::sync::mpsc::channel::<()>();
+    let (leaving, mut is_leaving) = mpsc::unbounded_channel();
+    let wait = Mutex::new(Some(wait));
+    let mut fixture = prepare(config(|_| {}), |root| {
+        root.on_room(move |event| {
+            let wait = wait.lock().take_if(|_| event.kind == RoomEventKind::Left);
+            if let Some(wait) = wait {
+                let _ = leaving.send(());
+                let _ = wait.recv_timeout(support::PATIENCE);
+            }
+        });
+    })
+    .await;
+    let (client, socket) = fixture.join().await;
+    socket.join("r").unwrap();
+    let lost = client.lose();
+    within("the older socket", is_leaving.recv()).await.unwrap();
+    fixture.root().to("r").emit("x", 1_u64).unwrap();
+    let back = lost.back().await;
+    let _ = back_again.send(());
+    assert_eq!(
+        (back.told.as_str(), &back.missed),
+        ("complete", &vec![event("x", 1)])
+    );
+    assert_eq!(fixture.left().await, DisconnectReason::TransportClose);
+    assert_eq!(fixture.root().rooms(), [("r".into(), 1)]);
+    assert_eq!(fixture.root().sockets_count(), 1);
 }
 
 #[tokio::test]

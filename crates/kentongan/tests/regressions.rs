@@ -952,3 +952,31 @@ async fn inbox_is_bounded_and_reading_goes_on_afterwards() {
         assert_eq!(ws.text().await, format!("43{number}[{number}]"));
     }
 }
+
+#[tokio::test]
+async fn events_behind_a_server_disconnect_are_not_handled() {
+    let server = start(Config::default()).await;
+    let handled = Arc::new(AtomicUsize::new(0));
+    let root = server.server.of("/");
+    root.on("kick", |socket: Socket| async move { socket.disconnect() });
+    let count = Arc::clone(&handled);
+    root.on("late", move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        async {}
+    });
+    let mut ws = join(&server).await;
+    // One write, so that the server reads both at once.
+    let mut both = support::websocket::masked(
+        kentongan_protocol::websocket::Opcode::Text,
+        br#"42["kick"]"#,
+    );
+    both.extend(support::websocket::masked(
+        kentongan_protocol::websocket::Opcode::Text,
+        br#"42["late"]"#,
+    ));
+    ws.send_raw(&both).await;
+    assert_eq!(ws.text().await, "41");
+    ws.send_text("40").await;
+    assert!(ws.text().await.starts_with("40{"));
+    assert_eq!(handled.load(Ordering::SeqCst), 0);
+}

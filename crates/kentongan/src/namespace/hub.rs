@@ -71,8 +71,13 @@ impl Hub {
         )
     }
 
-    /// Takes a socket out of everything and returns the rooms it was in. `None`: it was not connected.
-    pub(crate) fn remove(&self, socket: &Arc<SocketInner>) -> Option<Vec<(ByteString, Changed)>> {
+    /// Takes a socket out of everything and returns the rooms it was in. `None`: it was not connected. `keep` is told the
+    /// rooms in the same step: to others, the socket is either still in or already kept for its return.
+    pub(crate) fn remove(
+        &self,
+        socket: &Arc<SocketInner>,
+        keep: impl FnOnce(&[ByteString]),
+    ) -> Option<Vec<(ByteString, Changed)>> {
         let mut state = self.state.write();
         if !socket.set_ended() {
             return None;
@@ -89,6 +94,7 @@ impl Hub {
             .filter_map(|room| state.rooms.get(*room as usize))
             .map(|room| room.name.clone())
             .collect();
+        keep(&names);
         Some(
             names
                 .into_iter()
