@@ -49,7 +49,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind(&options.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
-    server.serve(listener, ServeConfig::default(), page, stop_signal()).await?;
+    server
+        .serve(listener, ServeConfig::default(), page, stop_signal())
+        .await?;
     server.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }
@@ -152,33 +154,50 @@ struct Problem {
 fn install(namespace: &Namespace, chat: &Arc<Chat>) {
     let state = Arc::clone(chat);
     namespace.on_connect(move |socket: Socket| {
-        socket.insert(Connection(state.connections.fetch_add(1, Ordering::Relaxed)));
+        socket.insert(Connection(
+            state.connections.fetch_add(1, Ordering::Relaxed),
+        ));
         ready(())
     });
     let state = Arc::clone(chat);
-    namespace.on("join", move |socket: Socket, Data(request): Data<Value>, ack: Ack| {
-        let chat = Arc::clone(&state);
-        async move {
-            if let Err(problem) = chat.join(&socket, &request, &ack) {
-                ack.send(Refused { ok: false, error: problem });
+    namespace.on(
+        "join",
+        move |socket: Socket, Data(request): Data<Value>, ack: Ack| {
+            let chat = Arc::clone(&state);
+            async move {
+                if let Err(problem) = chat.join(&socket, &request, &ack) {
+                    ack.send(Refused {
+                        ok: false,
+                        error: problem,
+                    });
+                }
             }
-        }
-    });
+        },
+    );
     let state = Arc::clone(chat);
-    namespace.on("post", move |socket: Socket, Data(request): Data<Value>, ack: Ack| {
-        let chat = Arc::clone(&state);
-        async move {
-            match chat.post(&socket, &request) {
-                Ok(posted) => ack.send(posted),
-                Err(problem) => ack.send(Refused { ok: false, error: problem }),
+    namespace.on(
+        "post",
+        move |socket: Socket, Data(request): Data<Value>, ack: Ack| {
+            let chat = Arc::clone(&state);
+            async move {
+                match chat.post(&socket, &request) {
+                    Ok(posted) => ack.send(posted),
+                    Err(problem) => ack.send(Refused {
+                        ok: false,
+                        error: problem,
+                    }),
+                }
             }
-        }
-    });
+        },
+    );
     let state = Arc::clone(chat);
-    namespace.on("typing", move |socket: Socket, Data(request): Data<Value>| {
-        let chat = Arc::clone(&state);
-        async move { chat.typing(&socket, &request) }
-    });
+    namespace.on(
+        "typing",
+        move |socket: Socket, Data(request): Data<Value>| {
+            let chat = Arc::clone(&state);
+            async move { chat.typing(&socket, &request) }
+        },
+    );
     let state = Arc::clone(chat);
     namespace.on_disconnect(move |socket: Socket| {
         let chat = Arc::clone(&state);
@@ -188,8 +207,15 @@ fn install(namespace: &Namespace, chat: &Arc<Chat>) {
 
 impl Chat {
     fn new() -> Self {
-        let room = |name| Room { name, state: Mutex::default() };
-        Self { epoch: unix_millis().to_string(), connections: AtomicU64::new(0), rooms: ["square", "market", "night-watch"].map(room) }
+        let room = |name| Room {
+            name,
+            state: Mutex::default(),
+        };
+        Self {
+            epoch: unix_millis().to_string(),
+            connections: AtomicU64::new(0),
+            rooms: ["square", "market", "night-watch"].map(room),
+        }
     }
 
     fn room(&self, request: &Value) -> Option<&Room> {
@@ -202,15 +228,26 @@ impl Chat {
         let user = text(request, "user", USER_UNITS_MAX).ok_or(BAD_NAME)?;
         let name = text(request, "name", NAME_UNITS_MAX).ok_or(BAD_NAME)?;
         // A window that has just gone has no answer to wait for.
-        let Some(connection) = socket.value::<Connection>() else { return Ok(()) };
+        let Some(connection) = socket.value::<Connection>() else {
+            return Ok(());
+        };
         if socket.join(room.name).is_err() {
             return Ok(());
         }
         let mut state = room.state.lock();
         state.enter(connection, Member { user, name });
         let members = state.members();
-        let history = state.log.iter().skip(state.log.len().saturating_sub(HISTORY_SENT)).collect();
-        ack.clone().send(Joined { ok: true, epoch: &self.epoch, history, members: &members });
+        let history = state
+            .log
+            .iter()
+            .skip(state.log.len().saturating_sub(HISTORY_SENT))
+            .collect();
+        ack.clone().send(Joined {
+            ok: true,
+            epoch: &self.epoch,
+            history,
+            members: &members,
+        });
         tell_members(&socket.namespace(), room.name, &members);
         Ok(())
     }
@@ -222,13 +259,33 @@ impl Chat {
         let id = text(request, "id", ID_UNITS_MAX).ok_or(BAD_MESSAGE)?;
         let text = text(request, "text", TEXT_UNITS_MAX).ok_or(BAD_MESSAGE)?;
         // The page posts again what it has no answer for, after the line was down.
-        if let Some(known) = state.log.iter().find(|message| message.id == id && message.user == member.user) {
-            return Ok(Posted { ok: true, seq: known.seq, at: known.at });
+        if let Some(known) = state
+            .log
+            .iter()
+            .find(|message| message.id == id && message.user == member.user)
+        {
+            return Ok(Posted {
+                ok: true,
+                seq: known.seq,
+                at: known.at,
+            });
         }
         state.seq += 1;
         let Member { user, name } = member;
-        let message = Message { room: room.name, id, seq: state.seq, user, name, text, at: unix_millis() };
-        let posted = Posted { ok: true, seq: message.seq, at: message.at };
+        let message = Message {
+            room: room.name,
+            id,
+            seq: state.seq,
+            user,
+            name,
+            text,
+            at: unix_millis(),
+        };
+        let posted = Posted {
+            ok: true,
+            seq: message.seq,
+            at: message.at,
+        };
         // Fails only for what can never be sent, such as a reserved name.
         let _ = socket.to(room.name).emit("message", &message);
         state.log.push_back(message);
@@ -239,19 +296,34 @@ impl Chat {
     }
 
     fn typing(&self, socket: &Socket, request: &Value) {
-        let Some(room) = self.room(request) else { return };
+        let Some(room) = self.room(request) else {
+            return;
+        };
         let state = room.state.lock();
-        let Some(member) = state.member(socket) else { return };
+        let Some(member) = state.member(socket) else {
+            return;
+        };
         let on = request.get("on").and_then(Value::as_bool).unwrap_or(false);
-        let _ = socket.to(room.name).volatile().emit("typing", Typing { room: room.name, member, on });
+        let _ = socket.to(room.name).volatile().emit(
+            "typing",
+            Typing {
+                room: room.name,
+                member,
+                on,
+            },
+        );
     }
 
     fn left(&self, socket: &Socket) {
-        let Some(connection) = socket.value::<Connection>() else { return };
+        let Some(connection) = socket.value::<Connection>() else {
+            return;
+        };
         for room in &self.rooms {
             let mut state = room.state.lock();
             let before = state.present.len();
-            state.present.retain(|presence| presence.connection != connection);
+            state
+                .present
+                .retain(|presence| presence.connection != connection);
             if state.present.len() < before {
                 tell_members(&socket.namespace(), room.name, &state.members());
             }
@@ -263,33 +335,58 @@ impl RoomState {
     fn enter(&mut self, connection: Connection, member: Member) {
         self.joins += 1;
         let joined = self.joins;
-        match self.present.iter_mut().find(|presence| presence.connection == connection) {
-            Some(presence) => *presence = Presence { connection, joined, member },
-            None => self.present.push(Presence { connection, joined, member }),
+        match self
+            .present
+            .iter_mut()
+            .find(|presence| presence.connection == connection)
+        {
+            Some(presence) => {
+                *presence = Presence {
+                    connection,
+                    joined,
+                    member,
+                }
+            }
+            None => self.present.push(Presence {
+                connection,
+                joined,
+                member,
+            }),
         }
     }
 
     fn member(&self, socket: &Socket) -> Option<&Member> {
         let connection = socket.value::<Connection>()?;
-        self.present.iter().find(|presence| presence.connection == connection).map(|presence| &presence.member)
+        self.present
+            .iter()
+            .find(|presence| presence.connection == connection)
+            .map(|presence| &presence.member)
     }
 
     /// One entry per person, in the order of coming, with the name that was chosen last.
     fn members(&self) -> Vec<Member> {
         let mut people: Vec<&Presence> = Vec::new();
         for presence in &self.present {
-            match people.iter_mut().find(|each| each.member.user == presence.member.user) {
+            match people
+                .iter_mut()
+                .find(|each| each.member.user == presence.member.user)
+            {
                 None => people.push(presence),
                 Some(known) if known.joined < presence.joined => *known = presence,
                 Some(_) => {}
             }
         }
-        people.into_iter().map(|presence| presence.member.clone()).collect()
+        people
+            .into_iter()
+            .map(|presence| presence.member.clone())
+            .collect()
     }
 }
 
 fn tell_members(namespace: &Namespace, room: &'static str, members: &[Member]) {
-    let _ = namespace.to(room).emit("members", Members { room, members });
+    let _ = namespace
+        .to(room)
+        .emit("members", Members { room, members });
 }
 
 /// The trimmed text under `key`, if it has 1 to `units_max` UTF-16 units: the page's fields count those.
@@ -300,7 +397,9 @@ fn text(request: &Value, key: &str, units_max: usize) -> Option<String> {
 }
 
 fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -311,10 +410,22 @@ const NAME_UNITS_MAX: usize = 32;
 const ID_UNITS_MAX: usize = 64;
 const TEXT_UNITS_MAX: usize = 2000;
 
-const NO_SUCH_ROOM: Problem = Problem { code: "no_such_room", message: "There is no such room." };
-const BAD_NAME: Problem = Problem { code: "bad_name", message: "A name has 1 to 32 characters." };
-const NOT_JOINED: Problem = Problem { code: "not_joined", message: "You are not in this room." };
-const BAD_MESSAGE: Problem = Problem { code: "bad_message", message: "A message has 1 to 2000 characters." };
+const NO_SUCH_ROOM: Problem = Problem {
+    code: "no_such_room",
+    message: "There is no such room.",
+};
+const BAD_NAME: Problem = Problem {
+    code: "bad_name",
+    message: "A name has 1 to 32 characters.",
+};
+const NOT_JOINED: Problem = Problem {
+    code: "not_joined",
+    message: "You are not in this room.",
+};
+const BAD_MESSAGE: Problem = Problem {
+    code: "bad_message",
+    message: "A message has 1 to 2000 characters.",
+};
 
 // --- the page ---
 
@@ -335,7 +446,11 @@ impl Page {
 
     fn read(folder: &Path) -> std::io::Result<Self> {
         let file = |name| std::fs::read(folder.join(name)).map(Bytes::from);
-        Ok(Self::new([file("index.html")?, file("chat.js")?, file("chat.css")?]))
+        Ok(Self::new([
+            file("index.html")?,
+            file("chat.js")?,
+            file("chat.css")?,
+        ]))
     }
 
     fn new([html, script, style]: [Bytes; 3]) -> Self {
@@ -354,15 +469,21 @@ impl Page {
             None => *response.status_mut() = StatusCode::NOT_FOUND,
             Some(_) if *method != Method::GET && *method != Method::HEAD => {
                 *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+                response
+                    .headers_mut()
+                    .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             }
             Some((_, content_type, body)) => {
                 *response.body_mut() = Full::new(body.clone());
-                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
             }
         }
         for (name, value) in PAGE_HEADERS {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -401,13 +522,20 @@ struct Options {
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { listen: "127.0.0.1:8080".to_owned(), web: None };
+        let mut options = Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            web: None,
+        };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--listen" => options.listen = value()?,
                 "--web" => options.web = Some(value()?),
-                _ => return Err(format!("unknown argument {word}; usage: chat [--listen ADDRESS:PORT] [--web DIR]")),
+                _ => {
+                    return Err(format!(
+                        "unknown argument {word}; usage: chat [--listen ADDRESS:PORT] [--web DIR]"
+                    ));
+                }
             }
         }
         Ok(options)
@@ -417,7 +545,9 @@ impl Options {
 /// Resolves at SIGINT or SIGTERM.
 async fn stop_signal() {
     #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+    if let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}

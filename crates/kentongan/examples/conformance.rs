@@ -25,8 +25,8 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use kentongan::{
-    Ack, Args, Config, Cors, Namespace, RawHandler, RawMessage, RawServer, RawSession, RecoveryConfig, ServeConfig, Server, Socket,
-    SocketIoService,
+    Ack, Args, Config, Cors, Namespace, RawHandler, RawMessage, RawServer, RawSession,
+    RecoveryConfig, ServeConfig, Server, Socket, SocketIoService,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tower_service::Service;
@@ -42,7 +42,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut config = options.config;
     config.path = "/engine.io/".to_owned();
     let raw = RawServer::new(config, Arc::new(Echo))?;
-    let fallback = EngineIo { service: raw.service() };
+    let fallback = EngineIo {
+        service: raw.service(),
+    };
 
     let (stop, stopped) = watch::channel(false);
     let mut serving = JoinSet::new();
@@ -52,7 +54,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let (server, fallback, mut stopped) = (server.clone(), fallback.clone(), stopped.clone());
         serving.spawn(async move {
             let stop = async { drop(stopped.wait_for(|stopped| *stopped).await) };
-            server.serve(listener, ServeConfig::default(), fallback, stop).await
+            server
+                .serve(listener, ServeConfig::default(), fallback, stop)
+                .await
         });
     }
     stop_signal().await;
@@ -76,7 +80,9 @@ fn install(namespace: &Namespace) {
     namespace.on("message", |socket: Socket, args: Args| async move {
         report("message-back", socket.emit("message-back", args));
     });
-    namespace.on("message-with-ack", |args: Args, ack: Ack| async move { ack.send(args) });
+    namespace.on("message-with-ack", |args: Args, ack: Ack| async move {
+        ack.send(args)
+    });
 }
 
 /// A client that is gone needs no answer, but something that cannot be sent is worth a line.
@@ -138,9 +144,15 @@ impl Options {
             let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
             match word.as_str() {
                 "--listen" => listen.push(value()?),
-                "--ping-interval" => config.ping_interval = Duration::from_millis(number(&word, &value()?)?),
-                "--ping-timeout" => config.ping_timeout = Duration::from_millis(number(&word, &value()?)?),
-                "--connect-timeout" => config.connect_timeout = Duration::from_millis(number(&word, &value()?)?),
+                "--ping-interval" => {
+                    config.ping_interval = Duration::from_millis(number(&word, &value()?)?)
+                }
+                "--ping-timeout" => {
+                    config.ping_timeout = Duration::from_millis(number(&word, &value()?)?)
+                }
+                "--connect-timeout" => {
+                    config.connect_timeout = Duration::from_millis(number(&word, &value()?)?)
+                }
                 "--max-payload" => config.limits.message_bytes_max = number(&word, &value()?)?,
                 "--recovery" => config.recovery = Some(RecoveryConfig::default()),
                 _ => return Err(format!("unknown argument {word}")),
@@ -150,19 +162,25 @@ impl Options {
             listen.push("127.0.0.1:3000".to_owned());
         }
         // What comes in has to fit on its way back.
-        config.held.outbox_bytes_max = config.held.outbox_bytes_max.max(2 * config.limits.message_bytes_max);
+        config.held.outbox_bytes_max = config
+            .held
+            .outbox_bytes_max
+            .max(2 * config.limits.message_bytes_max);
         Ok(Self { listen, config })
     }
 }
 
 fn number<T: FromStr>(flag: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{flag}: {text} is not a number that fits"))
+    text.parse()
+        .map_err(|_| format!("{flag}: {text} is not a number that fits"))
 }
 
 /// Resolves at SIGINT or SIGTERM.
 async fn stop_signal() {
     #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+    if let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}

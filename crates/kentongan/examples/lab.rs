@@ -10,7 +10,10 @@
 
 use std::{error::Error, net::Ipv4Addr, time::Duration};
 
-use kentongan::{Ack, Args, Config, Data, Namespace, NotFound, Parser, RecoveryConfig, Refusal, Reply, ServeConfig, Server, Socket, Value};
+use kentongan::{
+    Ack, Args, Config, Data, Namespace, NotFound, Parser, RecoveryConfig, Refusal, Reply,
+    ServeConfig, Server, Socket, Value,
+};
 use tokio::net::TcpListener;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,34 +30,50 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     install(&server.of("/"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
     println!("listening on {}", listener.local_addr()?);
-    server.serve(listener, ServeConfig::default(), NotFound, stop_signal()).await?;
+    server
+        .serve(listener, ServeConfig::default(), NotFound, stop_signal())
+        .await?;
     server.shutdown(Duration::from_secs(2)).await;
     Ok(())
 }
 
 fn install(namespace: &Namespace) {
-    namespace.on("echo", |socket: Socket, payload: Args, ack: Ack| async move {
-        // A client that cannot be sent to is gone, or is being closed as too slow.
-        let _ = socket.emit("echo", &payload);
-        ack.send(payload);
-    });
-    namespace.on("join", |socket: Socket, Data(room): Data<String>| async move {
-        socket.join(room.as_str()).map_err(|error| Refusal::new(error.to_string()))?;
-        Ok::<_, Refusal>(Reply(room))
-    });
-    namespace.on("bcast", |socket: Socket, Data((room, payload)): Data<(String, Value)>| async move {
-        let _ = socket.namespace().to(room).emit("msg", payload);
-    });
-    namespace.on("bcastn", |socket: Socket, Data((room, payload, n)): Data<(String, Value, u32)>| async move {
-        let room = socket.namespace().to(room);
-        for sent in 1..=n {
-            let _ = room.clone().emit("msg", &payload);
-            if sent % MESSAGES_PER_TURN == 0 {
-                // The sender is in the room too: its own connection has to be written to.
-                tokio::task::yield_now().await;
+    namespace.on(
+        "echo",
+        |socket: Socket, payload: Args, ack: Ack| async move {
+            // A client that cannot be sent to is gone, or is being closed as too slow.
+            let _ = socket.emit("echo", &payload);
+            ack.send(payload);
+        },
+    );
+    namespace.on(
+        "join",
+        |socket: Socket, Data(room): Data<String>| async move {
+            socket
+                .join(room.as_str())
+                .map_err(|error| Refusal::new(error.to_string()))?;
+            Ok::<_, Refusal>(Reply(room))
+        },
+    );
+    namespace.on(
+        "bcast",
+        |socket: Socket, Data((room, payload)): Data<(String, Value)>| async move {
+            let _ = socket.namespace().to(room).emit("msg", payload);
+        },
+    );
+    namespace.on(
+        "bcastn",
+        |socket: Socket, Data((room, payload, n)): Data<(String, Value, u32)>| async move {
+            let room = socket.namespace().to(room);
+            for sent in 1..=n {
+                let _ = room.clone().emit("msg", &payload);
+                if sent % MESSAGES_PER_TURN == 0 {
+                    // The sender is in the room too: its own connection has to be written to.
+                    tokio::task::yield_now().await;
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 const MESSAGES_PER_TURN: u32 = 64;
@@ -71,21 +90,35 @@ impl Options {
         let (mut port, mut workers, mut config) = (None, None, Config::default());
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--workers" => workers = Some(words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).ok_or(USAGE)?),
+                "--workers" => {
+                    workers = Some(
+                        words
+                            .next()
+                            .and_then(|n| n.parse().ok())
+                            .filter(|n| *n > 0)
+                            .ok_or(USAGE)?,
+                    )
+                }
                 "--recovery" => config.recovery = Some(RecoveryConfig::default()),
                 "--msgpack" => config.parser = Parser::Msgpack,
                 _ if port.is_none() => port = Some(word.parse().map_err(|_| USAGE)?),
                 _ => return Err(USAGE.to_owned()),
             }
         }
-        Ok(Self { port: port.ok_or(USAGE)?, workers, config })
+        Ok(Self {
+            port: port.ok_or(USAGE)?,
+            workers,
+            config,
+        })
     }
 }
 
 /// Resolves at SIGINT or SIGTERM.
 async fn stop_signal() {
     #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+    if let Ok(mut terminate) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
