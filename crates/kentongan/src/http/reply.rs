@@ -90,9 +90,7 @@ fn unavailable() -> Response<Body> {
     let mut response = with_type(
         StatusCode::SERVICE_UNAVAILABLE,
         "application/json",
-        Bytes::from_static(
-            br#"{"code":"unavailable","message":"Server is full or shutting down"}"#,
-        ),
+        Bytes::from_static(br#"{"code":6,"message":"Server is full or shutting down"}"#),
     );
     response
         .headers_mut()

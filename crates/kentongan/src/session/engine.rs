@@ -18,7 +18,7 @@ use crate::{
     config::SharedConfig,
     handshake::Handshake,
     id::Sid,
-    metrics::{self, Metrics, RefusalCode},
+    metrics::{self, Metrics},
     namespace::registry::Namespaces,
 };
 
@@ -78,7 +78,6 @@ impl Engine {
     /// Enters a session into the table and starts its task. `false` when the server is full or shutting down.
     pub(crate) fn start(&self, session: Arc<Session>, websocket: Option<WebSocket>) -> bool {
         if self.is_closing() || !self.table.insert(&session, self.config.held.sessions_max) {
-            self.metrics.refused(RefusalCode::Unavailable);
             return false;
         }
         let (opened, open) = match session.transport() {
@@ -87,7 +86,11 @@ impl Engine {
         };
         metrics::add(opened, 1);
         metrics::add(open, 1);
-        tokio::spawn(driver::drive(session, websocket));
+        tokio::spawn(driver::drive(Arc::clone(&session), websocket));
+        if self.is_closing() {
+            // The shutdown may have looked through the table before this one was in it.
+            session.command(Command::Shutdown);
+        }
         true
     }
 
