@@ -49,7 +49,7 @@ pub(crate) fn open(
         // The open packet is the first frame; the task writes it in its first turn.
         let session = engine.prepare(handshake);
         websocket.queue_text(&open_packet(&session, &[]));
-        if !engine.start(session, Some(websocket)) {
+        if !engine.start(&session, Some(websocket)) {
             // Another handshake took the last place after the 101 was sent.
             engine.metrics.refused(RefusalCode::Unavailable);
         }

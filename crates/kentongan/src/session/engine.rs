@@ -67,7 +67,7 @@ impl Engine {
     /// Opens a session on polling. `None` when the server is full or shutting down.
     pub(crate) fn open(self: &Arc<Self>, handshake: Handshake) -> Option<Arc<Session>> {
         let session = Session::new(self, handshake, Transport::Polling);
-        self.start(Arc::clone(&session), None).then_some(session)
+        self.start(&session, None).then_some(session)
     }
 
     /// A session for a WebSocket, not yet started: the open packet has to be queued first.
@@ -76,8 +76,8 @@ impl Engine {
     }
 
     /// Enters a session into the table and starts its task. `false` when the server is full or shutting down.
-    pub(crate) fn start(&self, session: Arc<Session>, websocket: Option<WebSocket>) -> bool {
-        if self.is_closing() || !self.table.insert(&session, self.config.held.sessions_max) {
+    pub(crate) fn start(&self, session: &Arc<Session>, websocket: Option<WebSocket>) -> bool {
+        if self.is_closing() || !self.table.insert(session, self.config.held.sessions_max) {
             return false;
         }
         let (opened, open) = match session.transport() {
@@ -86,7 +86,7 @@ impl Engine {
         };
         metrics::add(opened, 1);
         metrics::add(open, 1);
-        tokio::spawn(driver::drive(Arc::clone(&session), websocket));
+        tokio::spawn(driver::drive(Arc::clone(session), websocket));
         if self.is_closing() {
             // The shutdown may have looked through the table before this one was in it.
             session.command(Command::Shutdown);
