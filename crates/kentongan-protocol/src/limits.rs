@@ -6,10 +6,11 @@
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Bytes of one message: a WebSocket message, a polling body, or a packet with all its attachments.
+    /// Bytes of one message: a WebSocket message, a polling body, a packet, or all its attachments together.
     /// 1,000,000 is what Engine.IO announces as `maxPayload` by default.
     pub message_bytes_max: usize,
-    /// Packets in one polling body.
+    /// Packets in one polling body (CVE-2026-32689). Stock clients put all that they have buffered into one body, so a
+    /// burst of small events must fit.
     pub payload_packets_max: usize,
     /// Fragments of one WebSocket message (ws CVE-2026-48779).
     pub fragments_max: usize,
@@ -31,7 +32,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             message_bytes_max: 1_000_000,
-            payload_packets_max: 256,
+            payload_packets_max: 16_384,
             fragments_max: 1024,
             attachments_max: 10,
             namespace_bytes_max: 128,

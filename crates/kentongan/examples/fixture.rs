@@ -84,9 +84,7 @@ impl Options {
                 "--recovery" => config.recovery = Some(RecoveryConfig::default()),
                 "--msgpack" => config.parser = Parser::Msgpack,
                 "--deflate" => {
-                    let mut deflate = Deflate::default();
-                    deflate.bytes_min = 256;
-                    config.deflate = Some(deflate);
+                    config.deflate = Some(Deflate { bytes_min: 256 });
                 }
                 "--ping-interval" => {
                     config.ping_interval = Duration::from_millis(value()?.parse()?)
@@ -165,7 +163,7 @@ impl Sending {
         several(parser, self.args.as_deref().unwrap_or_default())
     }
 
-    fn to_many(self, socket: &Socket) -> Broadcast {
+    fn into_broadcast(self, socket: &Socket) -> Broadcast {
         let mut broadcast = match self.via.as_str() {
             "all" => socket.namespace().broadcast(),
             "self" => return socket.namespace().to(socket.id().to_string()),
@@ -505,7 +503,7 @@ fn acks(namespace: &Namespace) {
             );
             tokio::spawn(async move {
                 let Ok(answers) = sending
-                    .to_many(&socket)
+                    .into_broadcast(&socket)
                     .timeout(timeout)
                     .emit_with_ack::<Value>(&event, data)
                     .await
@@ -537,7 +535,7 @@ fn sending(namespace: &Namespace) {
                 };
                 let _ = flags.emit(&event, data);
             } else {
-                let _ = sending.to_many(&socket).emit(&event, data);
+                let _ = sending.into_broadcast(&socket).emit(&event, data);
             }
             ack.send("sent");
         },

@@ -194,9 +194,9 @@ mod tests {
     fn cve_2026_32689_payload_packet_count() {
         let limits = Limits::default();
         for (packets, expected) in [
-            (255, None),
-            (256, None),
-            (257, Some("payload_packets")),
+            (16_383, None),
+            (16_384, None),
+            (16_385, Some("payload_packets")),
             (500_000, Some("payload_packets")),
         ] {
             let body = vec!["4"; packets].join("\x1e");

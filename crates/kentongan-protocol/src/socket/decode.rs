@@ -31,7 +31,7 @@ struct Pending {
     packet: Packet,
     attachments: Vec<Bytes>,
     expected: usize,
-    /// Bytes of the header and of the attachments so far.
+    /// Bytes of the attachments so far. The header is a message of its own, as clients count it.
     bytes: usize,
 }
 
@@ -70,7 +70,7 @@ impl Decoder {
             packet,
             attachments: Vec::new(),
             expected,
-            bytes: text.len(),
+            bytes: 0,
         }));
         Ok(None)
     }

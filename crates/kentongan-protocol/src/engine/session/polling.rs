@@ -11,7 +11,7 @@ use crate::engine::payload::SEPARATOR;
 const CLOSE: u8 = b'1';
 const PING: u8 = b'2';
 const NOOP: u8 = b'6';
-/// Packets of one answer while the session is open: python-engineio drops a connection that is sent more at once.
+/// Packets of one answer: python-engineio drops a connection that is sent more at once.
 const BODY_PACKETS_MAX: usize = 16;
 
 #[derive(Debug, Default)]
@@ -62,11 +62,14 @@ impl Session {
             // A GET that was parked when its session moved on: nothing may follow on it.
             _ if self.transport == Transport::WebSocket => out.put_u8(NOOP),
             State::Closing { reason, .. } => {
-                if !self.drain_to_body(now, out) && self.polling.closed_unparked {
-                    push_packet(out, &[NOOP]);
+                // Never in one body: stock clients from 4.5 on handle `1` before the packets in front of it.
+                if !self.drain_to_body(now, out) {
+                    if self.polling.closed_unparked {
+                        push_packet(out, &[NOOP]);
+                    }
+                    push_packet(out, &[CLOSE]);
+                    self.finish(reason);
                 }
-                push_packet(out, &[CLOSE]);
-                self.finish(reason);
             }
             State::Open => {
                 if self.drain_to_body(now, out) {
@@ -136,7 +139,7 @@ impl Session {
         while let Some(next) = self.outbox.peek() {
             packets += memchr::memchr_iter(SEPARATOR, next.polling()).count() + 1;
             let body_is_full = out.len() > start && packets > BODY_PACKETS_MAX;
-            if body_is_full && self.is_open() {
+            if body_is_full {
                 break;
             }
             let Some(frame) = self.outbox.pop_for_get(now) else {
