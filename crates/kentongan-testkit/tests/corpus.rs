@@ -16,8 +16,9 @@ fn names(folder: &Path) -> BTreeSet<String> {
     fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
         .map(|entry| {
-            let path = entry.unwrap().path();
-            path.file_stem().unwrap().to_string_lossy().into_owned()
+            let path = entry.expect("the folder is readable").path();
+            let stem = path.file_stem().expect("an entry has a name");
+            stem.to_string_lossy().into_owned()
         })
         .collect()
 }
