@@ -154,7 +154,8 @@ pub fn inflate(data: &[u8]) {
             assert_eq!(again, out);
         }
         Err(InflateError::TooBig) => assert_eq!(out.len(), bytes_max + 1),
-        Err(_) => assert!(out.len() <= bytes_max),
+        // The stream may turn out to be invalid right behind the first byte over.
+        Err(_) => assert!(out.len() <= bytes_max + 1),
     }
     assert!(out.capacity() <= bytes_max + 1, "no room past the bound");
 }
