@@ -193,12 +193,10 @@ fn event(data: Vec<u8>, limits: &Limits) -> Result<(ByteString, Args), DecodeErr
     let Some(count) = len.checked_sub(1) else {
         return Err(DecodeError::Payload);
     };
+    let max = limits.event_name_bytes_max;
     let name = match reader.head()? {
-        Head::Str(bytes) if bytes > limits.event_name_bytes_max => {
-            return Err(DecodeError::EventNameTooLong {
-                bytes,
-                max: limits.event_name_bytes_max,
-            });
+        Head::Str(bytes) if bytes > max => {
+            return Err(DecodeError::EventNameTooLong { bytes, max });
         }
         Head::Str(bytes) => ByteString::from(reader.text(bytes)?),
         Head::Unsigned(number) => number.to_string().into(),
@@ -207,6 +205,11 @@ fn event(data: Vec<u8>, limits: &Limits) -> Result<(ByteString, Args), DecodeErr
         Head::Float(number) => (number + 0.0).to_string().into(),
         _ => return Err(DecodeError::EventNameType),
     };
+    // The text of a float may be longer than any name: 1e300 has 301 digits.
+    if name.len() > max {
+        let bytes = name.len();
+        return Err(DecodeError::EventNameTooLong { bytes, max });
+    }
     let from = reader.at();
     Ok((
         name,

@@ -456,3 +456,26 @@ fn connect_bytes() {
     let expected = vec![("sid".into(), "S".into())];
     assert_eq!(arguments(&connect), [Value::Object(expected)]);
 }
+
+/// Found by the fuzz target `msgpack_packet`: the text of a float went past the limit on names.
+#[test]
+fn fuzz_a_number_as_event_name_is_held_against_the_limit() {
+    let check = |number: f64, bytes: Option<usize>| {
+        let name = bytes_of_float(number);
+        let max = Limits::default().event_name_bytes_max;
+        let expected = bytes.map(|bytes| DecodeError::EventNameTooLong { bytes, max });
+        let data = packet(2, &bytes_of_array(&name));
+        assert_eq!(decode(&data).err(), expected, "{number}");
+    };
+    check(1e255, None);
+    check(1e256, Some(257));
+    check(1e300, Some(301));
+}
+
+fn bytes_of_float(number: f64) -> Vec<u8> {
+    bytes(&[&[0xcb], &number.to_be_bytes()])
+}
+
+fn bytes_of_array(name: &[u8]) -> Vec<u8> {
+    bytes(&[&[0x91], name])
+}

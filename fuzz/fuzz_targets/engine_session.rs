@@ -1,0 +1,7 @@
+//! A whole Engine.IO session against any order of calls and time.
+//!
+//! Only the entry: the body is in `kentongan_testkit::fuzz`, where stable tests replay the corpus through it too.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kentongan_testkit::fuzz::engine_session(data));
