@@ -1,6 +1,9 @@
 //! What a namespace does: its listeners and hooks. Namespaces made from one pattern share theirs.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use bytestring::ByteString;
 use parking_lot::RwLock;
@@ -76,7 +79,10 @@ impl Behaviour {
             socket,
         };
         for listener in listeners {
-            listener(&event);
+            // The caller is in the middle of letting somebody in or out; that must be completed.
+            if catch_unwind(AssertUnwindSafe(|| listener(&event))).is_err() {
+                tracing::error!(room = %event.room, "a room listener panicked");
+            }
         }
     }
 }

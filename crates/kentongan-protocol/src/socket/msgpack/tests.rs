@@ -457,7 +457,7 @@ fn connect_bytes() {
     assert_eq!(arguments(&connect), [Value::Object(expected)]);
 }
 
-/// Found by the fuzz target `msgpack_packet`: the text of a float went past the limit on names.
+/// Found by a seed of the fuzz target `msgpack_packet`: the text of a float went past the limit on names.
 #[test]
 fn fuzz_a_number_as_event_name_is_held_against_the_limit() {
     let check = |number: f64, bytes: Option<usize>| {
