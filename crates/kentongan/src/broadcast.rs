@@ -142,9 +142,12 @@ impl Broadcast {
         let (entry, answers) = namespace.acks.expect_many(&sockets, id);
         let frame = encode::event(&namespace.name, event, &args, Some(id), None)
             .with_compress(self.compress);
-        for socket in &sockets {
-            // A recipient that is gone is answered for by its end.
-            let _ = crate::socket::sent(socket, socket.send(frame.clone(), self.class));
+        {
+            let _turn = namespace.broadcasts.lock();
+            for socket in &sockets {
+                // A recipient that is gone is answered for by its end.
+                let _ = crate::socket::sent(socket, socket.send(frame.clone(), self.class));
+            }
         }
         let (given, missing) = answers.collect(self.timeout).await;
         drop(entry);

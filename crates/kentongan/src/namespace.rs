@@ -24,6 +24,8 @@ use kentongan_protocol::{
     },
 };
 
+use parking_lot::Mutex;
+
 use self::{
     behaviour::{Behaviour, RoomEvent, RoomEventKind},
     hub::{Changed, Hub},
@@ -52,6 +54,8 @@ pub(crate) struct NamespaceInner {
     pub(crate) hub: Hub,
     pub(crate) acks: Acks,
     pub(crate) recovery: Option<NamespaceRecovery>,
+    /// Held while a broadcast goes to its outboxes: everyone sees broadcasts in one order.
+    pub(crate) broadcasts: Mutex<()>,
     /// Some socket wants to see what is sent to it, broadcasts too.
     pub(crate) is_watched: AtomicBool,
     /// Clients between middleware and the hub.
@@ -217,6 +221,7 @@ impl NamespaceInner {
             behaviour,
             hub: Hub::default(),
             acks: Acks::default(),
+            broadcasts: Mutex::new(()),
             is_watched: AtomicBool::new(false),
             arriving: AtomicUsize::new(0),
             config: Arc::clone(config),
@@ -284,6 +289,8 @@ impl NamespaceInner {
     }
 
     fn fan_out(&self, targets: &Targets, frame: &Frame, class: Class) {
+        // Two broadcasts at once must not reach one recipient in this order and another one in that.
+        let _turn = self.broadcasts.lock();
         let now = now();
         let mut queued = 0;
         self.hub.for_each(targets, |socket| {

@@ -147,6 +147,53 @@ async fn socket_in_two_rooms_gets_one_copy() {
     assert_eq!(ws.text().await, r#"42["end"]"#);
 }
 
+/// Found by the stock clients: two senders on two threads reached some recipients in one order and some in another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everyone_sees_broadcasts_of_two_threads_in_one_order() {
+    const EACH: usize = 2_000;
+    let server = start(Config::default()).await;
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        clients.push(join(&server).await);
+    }
+    let root = server.server.of("/");
+    until("membership", || root.sockets_count() == 6).await;
+    let readers: Vec<_> = clients
+        .into_iter()
+        .map(|mut ws| {
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                for _ in 0..2 * EACH {
+                    seen.push(ws.text().await);
+                }
+                seen
+            })
+        })
+        .collect();
+    let senders: Vec<_> = ["a", "b"]
+        .into_iter()
+        .map(|name| {
+            let root = root.clone();
+            tokio::spawn(async move {
+                for number in 0..EACH {
+                    root.emit(name, number).unwrap();
+                    if number % 50 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            })
+        })
+        .collect();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    let mut orders = Vec::new();
+    for reader in readers {
+        orders.push(reader.await.unwrap());
+    }
+    assert!(orders.iter().all(|order| *order == orders[0]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handlers_of_one_socket_run_in_order() {
     const EVENTS: usize = 20_000;
