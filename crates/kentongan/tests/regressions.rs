@@ -1000,6 +1000,51 @@ async fn inbox_is_bounded_and_reading_goes_on_afterwards() {
     }
 }
 
+/// The answer to a polling body is what slows a client down: it comes when there is room again.
+#[tokio::test]
+async fn inbox_is_bounded_on_polling_too() {
+    let mut config = Config::default();
+    config.held.inbox_events_max = 8;
+    let server = start(config).await;
+    let release = Arc::new(Notify::new());
+    let gate = Arc::clone(&release);
+    let root = server.server.of("/");
+    root.on("wait", move || {
+        let gate = Arc::clone(&gate);
+        async move { gate.notified().await }
+    });
+    let path = join_polling(&server).await;
+    let events = ["42[\"wait\"]"; 9].join("\u{1e}");
+    assert_eq!(
+        http::post(server.addr, &path, "42[\"wait\"]").await.text(),
+        "ok"
+    );
+    let addr = server.addr;
+    let full =
+        tokio::spawn(async move { http::post(addr, &path, &events).await.text().to_owned() });
+    until("the inbox to fill", || {
+        server.server.metrics().snapshot().events_in == 10
+    })
+    .await;
+    // Another whole request on the same thread: were it to be answered at once, it would have been.
+    let other = http::get(server.addr, POLLING).await;
+    assert_eq!(other.status, 200);
+    assert!(!full.is_finished());
+    release.notify_one();
+    let answer = within("the answer", async {
+        loop {
+            if full.is_finished() {
+                break;
+            }
+            release.notify_one();
+            tokio::task::yield_now().await;
+        }
+        full.await.unwrap()
+    })
+    .await;
+    assert_eq!(answer, "ok");
+}
+
 #[tokio::test]
 async fn events_behind_a_server_disconnect_are_not_handled() {
     let server = start(Config::default()).await;

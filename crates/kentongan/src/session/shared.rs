@@ -232,7 +232,7 @@ impl Session {
         Err(InvalidPayload)
     }
 
-    /// Returns when the task has room for more messages: this is what slows a client that sends too fast.
+    /// Returns when the task has taken what came and has room for more: this is what slows a client that sends too fast.
     pub(crate) async fn inbox_room(&self) {
         std::future::poll_fn(|cx| {
             let mut state = self.state.lock();
@@ -240,7 +240,7 @@ impl Session {
                 .mail
                 .as_ref()
                 .is_some_and(|mail| !mail.messages.is_empty());
-            if state.machine.is_closed() || !(state.inbox_full && waiting) {
+            if state.machine.is_closed() || !(state.inbox_full || waiting) {
                 return Poll::Ready(());
             }
             state.post = Some(cx.waker().clone());
