@@ -40,7 +40,7 @@ use crate::{
     metrics::{self, Metrics},
     reason::DisconnectReason,
     recovery::NamespaceRecovery,
-    session::shared::now,
+    session::{flusher::flush_all, shared::now},
     socket::{Socket, SocketInner, acks::Acks},
 };
 
@@ -293,10 +293,14 @@ impl NamespaceInner {
         let _turn = self.broadcasts.lock();
         let now = now();
         let mut queued = 0;
-        self.hub.for_each(targets, |socket| {
-            if socket.session.send_at(now, frame.clone(), class) == Sent::Queued {
-                queued += 1;
-            }
+        flush_all(|to_flush| {
+            self.hub.for_each(targets, |socket| {
+                let (sent, is_idle) = socket.session.queue(now, frame.clone(), class);
+                queued += usize::from(sent == Sent::Queued);
+                if is_idle {
+                    to_flush.push(Arc::clone(&socket.session));
+                }
+            });
         });
         metrics::add(&self.metrics.events_out, queued);
     }

@@ -23,9 +23,8 @@ use crate::{
     metrics::RefusalCode,
     session::{
         engine::Engine,
-        io::Io,
         shared::Session,
-        websocket::{Received, WebSocket},
+        websocket::{WebSocket, reader::Received},
     },
 };
 
@@ -43,12 +42,12 @@ pub(crate) fn open(
         change(response.headers_mut());
     }
     tokio::spawn(async move {
-        let Some(mut websocket) = established(on_upgrade, &engine, deflate, base64).await else {
+        let Some(mut websocket) = established(on_upgrade, deflate, base64).await else {
             return;
         };
         // The open packet is the first frame; the task writes it in its first turn.
         let session = engine.prepare(handshake);
-        websocket.queue_text(&open_packet(&session, &[]));
+        websocket.writer.queue_text(&open_packet(&session, &[]));
         if !engine.start(&session, Some(websocket)) {
             // Another handshake took the last place after the 101 was sent.
             engine.metrics.refused(RefusalCode::Unavailable);
@@ -76,7 +75,7 @@ pub(crate) async fn probe(
             probe,
         };
         let engine = &session.engine;
-        let Some(websocket) = established(on_upgrade, engine, deflate, base64).await else {
+        let Some(websocket) = established(on_upgrade, deflate, base64).await else {
             return;
         };
         let timeout = engine.config.upgrade_timeout;
@@ -109,34 +108,37 @@ async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<Web
         while look.poll_tick(cx).is_ready() {
             // Another probe has won, or the session is over: nothing on this socket would tell.
             let probe = open.probe;
-            if !open
-                .session
-                .machine(|machine, _| machine.is_probe_open(probe))
-            {
+            if !open.session.machine(|machine| machine.is_probe_open(probe)) {
                 return std::task::Poll::Ready(false);
             }
         }
         loop {
-            let mut step = None;
-            let read = websocket.poll_read(cx, config, |received| {
-                let packet = match received {
-                    Received::Text(text) => Packet::decode_text(text).ok(),
-                    Received::Binary(_) => None,
-                };
-                let decided = packet.map_or(ProbeStep::Reject, |packet| {
-                    open.session.probe_packet(open.probe, &packet)
+            let (mut step, mut answer) = (None, None);
+            let read = websocket
+                .reader
+                .poll_read(cx, config, &mut answer, |received| {
+                    let packet = match received {
+                        Received::Text(text) => Packet::decode_text(text).ok(),
+                        Received::Binary(_) => None,
+                    };
+                    let decided = packet.map_or(ProbeStep::Reject, |packet| {
+                        open.session.probe_packet(open.probe, &packet)
+                    });
+                    step = Some(decided);
+                    decided == ProbeStep::ReplyPong
                 });
-                step = Some(decided);
-                decided == ProbeStep::ReplyPong
-            });
+            if let Some(answer) = answer {
+                websocket.writer.queue_answer(answer);
+            }
             match step {
                 Some(ProbeStep::Upgraded) => return std::task::Poll::Ready(true),
                 Some(ProbeStep::Reject) => return std::task::Poll::Ready(false),
-                Some(ProbeStep::ReplyPong) => websocket.queue_text("3probe"),
+                Some(ProbeStep::ReplyPong) => websocket.writer.queue_text("3probe"),
                 None => {}
             }
             if websocket
-                .poll_write(cx, || None, |_| {})
+                .writer
+                .poll_write(cx, config, |_, _, _| {})
                 .is_ready_and(Result::is_err)
             {
                 return std::task::Poll::Ready(false);
@@ -152,11 +154,11 @@ async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<Web
     if won {
         return Some(websocket);
     }
-    websocket.close(None);
+    websocket.writer.close(None);
     let farewell = std::future::poll_fn(|cx| {
-        let _ = websocket.poll_write(cx, || None, |_| {});
-        let _ = websocket.poll_shutdown(cx);
-        websocket.poll_discard(cx)
+        let _ = websocket.writer.poll_write(cx, config, |_, _, _| {});
+        let _ = websocket.writer.poll_shutdown(cx);
+        websocket.reader.poll_discard(cx)
     });
     // A peer that does not answer the close frame is cut off.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
@@ -221,15 +223,9 @@ fn insert(headers: &mut http::HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-async fn established(
-    on_upgrade: OnUpgrade,
-    engine: &Engine,
-    deflate: bool,
-    base64: bool,
-) -> Option<WebSocket> {
+async fn established(on_upgrade: OnUpgrade, deflate: bool, base64: bool) -> Option<WebSocket> {
     let upgraded = on_upgrade.await.ok()?;
-    let (io, early) = Io::from_upgraded(upgraded);
-    Some(WebSocket::new(io, early, deflate, base64, &engine.config))
+    Some(WebSocket::new(upgraded, deflate, base64))
 }
 
 /// How long a losing probe may take to close.

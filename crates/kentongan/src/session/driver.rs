@@ -20,9 +20,12 @@ use tokio::time::Sleep;
 use super::{
     engine::Application,
     raw::{RawMessage, RawSession},
-    shared::{Command, Message, Session, now},
+    shared::{Command, Message, Session, Settled, now},
     slots::Slots,
-    websocket::{Ended, Received, WebSocket},
+    websocket::{
+        WebSocket,
+        reader::{Ended, Received, WebSocketReader},
+    },
 };
 use crate::{
     metrics::{self, RefusalCode},
@@ -39,10 +42,13 @@ pub(crate) async fn drive(session: Arc<Session>, websocket: Option<WebSocket>) {
 
 struct Driver {
     session: Arc<Session>,
-    websocket: Option<WebSocket>,
+    /// The reading half; the writing half is the session's.
+    websocket: Option<WebSocketReader>,
     application: Layer,
-    /// The kernel took less than we had.
-    blocked: bool,
+    /// The clock, read once a turn.
+    now: Instant,
+    /// The timer will fire without being looked at.
+    is_armed: bool,
     inbox_full: bool,
     /// The code for our close frame.
     close_code: Option<u16>,
@@ -75,26 +81,51 @@ impl Driver {
                 Layer::Raw
             }
         };
-        Self {
+        let mut driver = Self {
             session,
-            websocket,
+            websocket: None,
             application,
-            blocked: false,
+            now: now(),
+            is_armed: false,
             inbox_full: false,
             close_code: None,
             phase: Phase::Open,
             linger_until: None,
+        };
+        if let Some(websocket) = websocket {
+            driver.install(websocket);
         }
+        driver
+    }
+
+    fn install(&mut self, websocket: WebSocket) {
+        *self.session.writer.lock() = Some(websocket.writer);
+        self.websocket = Some(websocket.reader);
+    }
+
+    /// Lets go of the stream, whatever is still to be written.
+    fn uninstall(&mut self) {
+        *self.session.writer.lock() = None;
+        self.websocket = None;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
         loop {
+            self.now = now();
             self.check_deadlines(cx, sleep.as_mut());
             self.take_mail();
             let more = self.read(cx);
             self.run(cx);
             self.write(cx);
-            if self.finish(cx).is_ready() {
+            let deadline = match self.session.settle(cx, self.phase == Phase::Open) {
+                Settled::Busy => continue,
+                Settled::Over(reason) => {
+                    self.end(reason, cx);
+                    continue;
+                }
+                Settled::Idle(deadline) => deadline,
+            };
+            if self.phase != Phase::Open && self.finish(cx).is_ready() {
                 return Poll::Ready(());
             }
             if more {
@@ -102,11 +133,7 @@ impl Driver {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.session.sleep(
-                cx,
-                self.websocket.is_some() && !self.blocked && self.phase == Phase::Open,
-            ) && self.arm(cx, sleep.as_mut())
-            {
+            if self.arm(cx, sleep.as_mut(), deadline) {
                 return Poll::Pending;
             }
         }
@@ -114,17 +141,18 @@ impl Driver {
 
     /// Acts on what is due.
     fn check_deadlines(&mut self, cx: &mut Context<'_>, sleep: Pin<&mut Sleep>) {
-        if sleep.poll(cx).is_pending() {
+        if self.now < sleep.deadline().into_std() || sleep.poll(cx).is_pending() {
             return;
         }
-        if self.linger_until.is_some_and(|until| until <= now()) {
-            self.websocket = None;
+        self.is_armed = false;
+        if self.linger_until.is_some_and(|until| until <= self.now) {
+            self.uninstall();
             self.linger_until = None;
         }
         let session = Arc::clone(&self.session);
-        session.handle_timeout();
+        session.handle_timeout(self.now);
         if let Layer::SocketIo(slots) = &mut self.application
-            && let Some(code) = slots.overdue(now())
+            && let Some(code) = slots.overdue(self.now)
         {
             tracing::debug!(session = %session.id.shown(), code, "session timed out");
             session.engine.metrics.refused(RefusalCode::Timeout);
@@ -133,11 +161,12 @@ impl Driver {
     }
 
     /// Sets the timer to the next deadline. `false`: it is due already.
-    fn arm(&self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> bool {
-        let engine = &self.session.engine;
-        let machine = self
-            .session
-            .machine(|machine, _| machine.poll_timeout(&engine.session));
+    fn arm(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut sleep: Pin<&mut Sleep>,
+        machine: Option<Instant>,
+    ) -> bool {
         let slots = match &self.application {
             Layer::SocketIo(slots) if self.phase == Phase::Open => slots.deadline(),
             _ => None,
@@ -147,13 +176,18 @@ impl Driver {
             .flatten()
             .min();
         let next = tokio::time::Instant::from_std(
-            next.unwrap_or_else(|| now() + engine.session.ping_interval),
+            next.unwrap_or_else(|| self.now + self.session.engine.session.ping_interval),
         );
         // A timer that fires too early is cheaper than one that is moved at every packet.
-        if sleep.is_elapsed() || next < sleep.deadline() {
+        if !self.is_armed && sleep.is_elapsed() || next < sleep.deadline() {
             sleep.as_mut().reset(next);
+            self.is_armed = false;
         }
-        sleep.poll(cx).is_pending()
+        if self.is_armed {
+            return true;
+        }
+        self.is_armed = sleep.poll(cx).is_pending();
+        self.is_armed
     }
 
     fn take_mail(&mut self) {
@@ -170,8 +204,7 @@ impl Driver {
             };
         }
         if let Some(websocket) = mail.upgraded {
-            self.websocket = Some(websocket);
-            self.blocked = false;
+            self.install(websocket);
         }
         for command in mail.commands {
             self.take_command(&command);
@@ -208,7 +241,7 @@ impl Driver {
         let Some(mut websocket) = self.websocket.take() else {
             return false;
         };
-        let mut ended = None;
+        let (mut ended, mut answer) = (None, None);
         let mut reads = 0;
         let session = Arc::clone(&self.session);
         while ended.is_none()
@@ -216,18 +249,25 @@ impl Driver {
             && reads < READS_PER_TURN
             && self.phase == Phase::Open
         {
-            match websocket.poll_read(cx, &session.engine.config, |received| {
-                self.take_frame(&received)
+            let mut goes_on = true;
+            match websocket.poll_read(cx, &session.engine.config, &mut answer, |received| {
+                goes_on = self.take_frame(&received);
+                goes_on
             }) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(_)) => reads += 1,
                 Poll::Ready(Err(reason)) => ended = Some(reason),
             }
-            if session.machine(|machine, _| !machine.is_open()) {
+            if !goes_on {
                 break;
             }
         }
         self.websocket = Some(websocket);
+        if let Some(answer) = answer
+            && let Some(writer) = session.writer.lock().as_mut()
+        {
+            writer.queue_answer(answer);
+        }
         match ended {
             None => {}
             Some(Ended::Closed) => self.lost(CloseReason::TransportClose),
@@ -236,9 +276,7 @@ impl Driver {
                 tracing::debug!(session = %session.id.shown(), code, "websocket refused");
                 session.engine.metrics.refused(RefusalCode::WebSocket);
                 self.close_code = Some(close_code);
-                session.machine(|machine, now| {
-                    machine.handle_websocket_closed(now, CloseReason::TransportError(code))
-                });
+                self.lost(CloseReason::TransportError(code));
             }
         }
         reads == READS_PER_TURN
@@ -246,8 +284,9 @@ impl Driver {
 
     /// The stream is gone: nothing can be written any more.
     fn lost(&mut self, reason: CloseReason) {
+        let now = self.now;
         self.session
-            .machine(|machine, now| machine.handle_websocket_closed(now, reason));
+            .machine(|machine| machine.handle_websocket_closed(now, reason));
     }
 
     /// One WebSocket message: an Engine.IO packet.
@@ -273,7 +312,8 @@ impl Driver {
                 return false;
             }
         };
-        match session.machine(|machine, now| {
+        let now = self.now;
+        match session.machine(|machine| {
             machine.handle_packet(&engine.session, now, Transport::WebSocket, &packet)
         }) {
             Step::Nothing => true,
@@ -338,68 +378,37 @@ impl Driver {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) {
-        if self.phase == Phase::Lingering {
-            return;
-        }
-        let session = &self.session;
-        let Some(websocket) = &mut self.websocket else {
-            return;
-        };
-        let engine = &session.engine;
-        let result = websocket.poll_write(
-            cx,
-            || session.machine(|machine, _| machine.poll_transmit()),
-            |bytes| {
-                metrics::add(&engine.metrics.bytes_out, bytes);
-                // Compressed bytes are fewer than what the outbox counts; the rest is settled when all is written.
-                session.machine(|machine, now| machine.handle_transmit_progress(now, bytes));
-            },
-        );
-        if matches!(result, Poll::Ready(Ok(()))) {
-            session.machine(|machine, now| machine.handle_transmit_done(now));
-        }
-        let blocked = result.is_pending();
-        if blocked != self.blocked {
-            self.blocked = blocked;
-            session.machine(|machine, _| machine.set_writable(!blocked));
-        }
-        if let Poll::Ready(Err(_)) = result {
-            session.machine(|machine, now| {
-                machine.handle_websocket_closed(now, CloseReason::TransportError("socket error"))
-            });
+        if self.phase != Phase::Lingering && self.websocket.is_some() {
+            self.session.flush(cx, self.now);
         }
     }
 
-    /// Goes through the end of the session, once it is over.
+    /// The session is over: the handlers are told, and the close frame goes out.
+    fn end(&mut self, reason: CloseReason, cx: &mut Context<'_>) {
+        self.phase = Phase::Ending;
+        self.ended(reason);
+        self.run(cx);
+        self.write(cx);
+        if self.session.is_blocked() {
+            // The peer does not read: it does not get a close frame either.
+            self.uninstall();
+        }
+        self.phase = Phase::Lingering;
+        self.linger_until = self.websocket.is_some().then(|| self.now + LINGER);
+    }
+
+    /// Waits for the peer to close, and for the handlers.
     fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase == Phase::Open {
-            let Some(reason) = self
-                .session
-                .machine(|machine, _| machine.reason().filter(|_| machine.is_closed()))
-            else {
-                return Poll::Pending;
-            };
-            self.phase = Phase::Ending;
-            self.ended(reason);
-            self.run(cx);
-            self.write(cx);
-        }
-        if self.phase == Phase::Ending {
-            if self.blocked && self.websocket.is_some() {
-                // The peer does not read: it does not get a close frame either.
-                self.websocket = None;
-            }
-            self.phase = Phase::Lingering;
-            self.linger_until = self.websocket.is_some().then(|| now() + LINGER);
-        }
-        let stream_done = match &mut self.websocket {
+        let shut = match self.session.writer.lock().as_mut() {
             None => true,
-            Some(websocket) => {
-                websocket.poll_shutdown(cx).is_ready() && websocket.poll_discard(cx).is_ready()
-            }
+            Some(writer) => writer.poll_shutdown(cx).is_ready(),
         };
-        if stream_done {
-            self.websocket = None;
+        let discarded = match &mut self.websocket {
+            None => true,
+            Some(reader) => shut && reader.poll_discard(cx).is_ready(),
+        };
+        if shut && discarded {
+            self.uninstall();
             self.linger_until = None;
         }
         let handlers_done =
@@ -425,8 +434,8 @@ impl Driver {
             CloseReason::SlowConsumer => Some(TRY_AGAIN_LATER),
             _ => None,
         });
-        if let Some(websocket) = &mut self.websocket {
-            websocket.close(code);
+        if let Some(writer) = session.writer.lock().as_mut() {
+            writer.close(code);
         }
         match (&mut self.application, &engine.application) {
             (Layer::SocketIo(slots), _) => slots.end_all(reason.into()),

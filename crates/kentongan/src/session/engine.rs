@@ -9,6 +9,7 @@ use kentongan_protocol::engine::session::{CloseReason, Flush, SessionConfig, Tra
 
 use super::{
     driver,
+    flusher::Flusher,
     raw::RawHandler,
     shared::{Command, Session},
     table::SessionTable,
@@ -35,6 +36,7 @@ pub(crate) struct Engine {
     pub(crate) table: SessionTable,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) application: Application,
+    pub(crate) flusher: Arc<Flusher>,
     closing: AtomicBool,
 }
 
@@ -51,6 +53,7 @@ impl Engine {
             table: SessionTable::default(),
             metrics,
             application,
+            flusher: Arc::default(),
             closing: AtomicBool::new(false),
         })
     }
@@ -86,6 +89,7 @@ impl Engine {
         };
         metrics::add(opened, 1);
         metrics::add(open, 1);
+        self.flusher.start();
         tokio::spawn(driver::drive(Arc::clone(session), websocket));
         if self.is_closing() {
             // The shutdown may have looked through the table before this one was in it.
@@ -111,5 +115,11 @@ impl Engine {
         for session in self.table.all() {
             session.close(CloseReason::ForcedClose, Flush::No);
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.flusher.close();
     }
 }
