@@ -12,6 +12,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
+use smallvec::SmallVec;
 use thiserror::Error;
 
 use crate::limits::Limits;
@@ -117,7 +118,8 @@ impl ViolationCode {
 /// The connection table of one session.
 #[derive(Debug)]
 pub struct Connections {
-    entries: Vec<Entry>,
+    /// One inline: hardly any session is in a second namespace.
+    entries: SmallVec<[Entry; 1]>,
     /// Namespaces that the server has left and from which the client may still be sending, oldest first.
     /// Bounded by `namespaces_max`.
     left: Vec<ByteString>,
@@ -143,7 +145,7 @@ impl Connections {
     /// The table of a session that opened at `now`.
     pub fn new(now: Instant) -> Self {
         Self {
-            entries: Vec::new(),
+            entries: SmallVec::new(),
             left: Vec::new(),
             opened_at: Some(now),
             attachments_since: None,

@@ -33,11 +33,18 @@ use crate::{
 };
 
 /// Runs a session to its end.
-pub(crate) async fn drive(session: Arc<Session>, websocket: Option<WebSocket>) {
-    let deadline = tokio::time::Instant::from_std(now() + session.engine.session.ping_interval);
-    let mut sleep = pin!(tokio::time::sleep_until(deadline));
+// Not an `async fn`: that would keep its arguments beside the driver made of them, for every connection.
+pub(crate) fn drive(
+    session: Arc<Session>,
+    websocket: Option<WebSocket>,
+) -> impl Future<Output = ()> + Send {
     let mut driver = Driver::new(session, websocket);
-    std::future::poll_fn(|cx| driver.poll(cx, sleep.as_mut())).await;
+    let first =
+        tokio::time::Instant::from_std(driver.now + driver.session.engine.session.ping_interval);
+    async move {
+        let mut sleep = pin!(tokio::time::sleep_until(first));
+        std::future::poll_fn(|cx| driver.poll(cx, sleep.as_mut())).await;
+    }
 }
 
 struct Driver {
@@ -455,3 +462,38 @@ const LINGER: Duration = Duration::from_secs(2);
 const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
 const TRY_AGAIN_LATER: u16 = 1013;
+#[cfg(test)]
+mod size_probe {
+    #[test]
+    fn sizes() {
+        use std::mem::size_of as s;
+        println!(
+            "Session {} State {} Machine {} Handshake {} Writer {} Reader {} Slots {} Slot {} Connections {} Decoder {} Driver {} Sleep {} SocketInner {} Sid {} WsDecoder {} Mail {}",
+            s::<super::Session>(),
+            s::<super::super::shared::State>(),
+            s::<kentongan_protocol::engine::session::Session>(),
+            s::<crate::handshake::Handshake>(),
+            s::<super::super::websocket::writer::WebSocketWriter>(),
+            s::<super::WebSocketReader>(),
+            s::<super::Slots>(),
+            s::<super::super::slots::Slot>(),
+            s::<kentongan_protocol::socket::connection::Connections>(),
+            s::<kentongan_protocol::socket::decode::Decoder>(),
+            s::<super::Driver>(),
+            s::<super::Sleep>(),
+            s::<crate::socket::SocketInner>(),
+            s::<crate::id::Sid>(),
+            s::<kentongan_protocol::websocket::decode::Decoder>(),
+            s::<super::super::shared::Mail>()
+        );
+        fn fut<T>(_: &T) -> usize {
+            std::mem::size_of::<T>()
+        }
+        let f = |s: std::sync::Arc<super::Session>, w: Option<super::WebSocket>| super::drive(s, w);
+        fn size_of_ret<A, B, R>(_: &impl Fn(A, B) -> R) -> usize {
+            std::mem::size_of::<R>()
+        }
+        println!("drive future {}", size_of_ret(&f));
+        let _ = fut::<u8>;
+    }
+}

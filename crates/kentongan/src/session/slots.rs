@@ -55,12 +55,12 @@ pub(crate) struct Violation {
     pub(crate) code: &'static str,
 }
 
-struct Slot {
+pub(crate) struct Slot {
     ns: ByteString,
     /// `None` until the middleware let the client in.
     socket: Option<Socket>,
     inbox: VecDeque<Job>,
-    running: Option<BoxFuture<'static, Done>>,
+    running: Option<Running>,
     /// The disconnect handlers have been started: nothing comes after them.
     is_over: bool,
 }
@@ -76,13 +76,30 @@ enum Job {
     Disconnect(Ended),
 }
 
-/// What a running job ended with.
-pub(crate) enum Done {
-    /// Middleware let the client in.
+/// The job that is being done.
+enum Running {
+    /// Middleware decides.
+    Connect(BoxFuture<'static, Arrival>),
+    /// Handlers run.
+    Handlers(BoxFuture<'static, ()>),
+}
+
+/// What middleware decided.
+pub(crate) enum Arrival {
+    /// It let the client in.
     Prepared(Box<Prepared>),
-    /// Middleware said no; the client has been told.
+    /// It said no; the client has been told.
     Refused,
-    Handled,
+}
+
+impl Running {
+    /// `Ready(Some(_))` when middleware has decided.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrival>> {
+        match self {
+            Self::Connect(future) => future.as_mut().poll(cx).map(Some),
+            Self::Handlers(future) => future.as_mut().poll(cx).map(|()| None),
+        }
+    }
 }
 
 impl Slots {
@@ -295,11 +312,12 @@ impl Slots {
                 self.start(index, job);
                 continue;
             };
-            match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+            match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
                 Ok(Poll::Pending) => return true,
-                Ok(Poll::Ready(done)) => {
+                Ok(Poll::Ready(None)) => slot.running = None,
+                Ok(Poll::Ready(Some(arrival))) => {
                     slot.running = None;
-                    if !self.finished(index, done) {
+                    if !self.arrived(index, arrival) {
                         return false;
                     }
                 }
@@ -334,35 +352,39 @@ impl Slots {
                     slot.ns.clone(),
                     auth,
                 );
-                Some(Box::pin(prepare) as BoxFuture<'static, Done>)
+                Some(Running::Connect(Box::pin(prepare)))
             }
             // The server sent it away: what it sent before it knew is not for our handlers any more.
             (Job::Event { .. }, Some(socket)) if !socket.is_connected() && !is_leaving => None,
-            (Job::Event { id, name, args }, Some(socket)) => run::event(socket, id, name, args),
-            (Job::Disconnect(ended), Some(socket)) => run::disconnected(socket, ended),
+            (Job::Event { id, name, args }, Some(socket)) => {
+                run::event(socket, id, name, args).map(Running::Handlers)
+            }
+            (Job::Disconnect(ended), Some(socket)) => {
+                run::disconnected(socket, ended).map(Running::Handlers)
+            }
             (_, None) => None,
         };
         slot.running = running;
     }
 
     /// `false`: the slot is done for.
-    fn finished(&mut self, index: usize, done: Done) -> bool {
+    fn arrived(&mut self, index: usize, arrival: Arrival) -> bool {
         let Some(slot) = self.slots.get_mut(index) else {
             return false;
         };
-        match done {
-            Done::Handled => true,
-            Done::Refused => {
+        match arrival {
+            Arrival::Refused => {
                 self.connections.refuse(&slot.ns);
                 false
             }
-            Done::Prepared(prepared) => {
+            Arrival::Prepared(prepared) => {
                 if !self.connections.accept(&slot.ns) {
                     return false;
                 }
                 match connect::activate(*prepared) {
                     Some((socket, auth, recovery)) => {
-                        slot.running = run::connected(&socket, auth, recovery);
+                        slot.running =
+                            run::connected(&socket, auth, recovery).map(Running::Handlers);
                         slot.socket = Some(socket);
                         true
                     }
