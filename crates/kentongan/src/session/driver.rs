@@ -1,7 +1,7 @@
 //! The one task of a session: it reads, runs the handlers, writes, keeps the deadlines, and cleans up.
 //!
 //! One turn goes in one direction: deadlines, mail from other tasks, bytes in, handlers, bytes out. So all that one read
-//! brought is answered in one write.
+//! brought is answered in one write. Handlers whose turn has come start while the bytes are read.
 
 use std::{
     future::Future,
@@ -120,7 +120,7 @@ impl Driver {
         loop {
             self.now = now();
             self.check_deadlines(cx, sleep.as_mut());
-            self.take_mail();
+            self.take_mail(cx);
             let more = self.read(cx);
             self.run(cx);
             self.write(cx);
@@ -197,7 +197,7 @@ impl Driver {
         self.is_armed
     }
 
-    fn take_mail(&mut self) {
+    fn take_mail(&mut self, cx: &mut Context<'_>) {
         let Some(mail) = self.session.take_mail() else {
             return;
         };
@@ -206,8 +206,8 @@ impl Driver {
                 break;
             }
             match message {
-                Message::Text(text) => self.take_message(&Received::Text(&text)),
-                Message::Binary(data) => self.take_message(&Received::Binary(&data)),
+                Message::Text(text) => self.take_message(&Received::Text(&text), cx),
+                Message::Binary(data) => self.take_message(&Received::Binary(&data), cx),
             };
         }
         if let Some(websocket) = mail.upgraded {
@@ -249,6 +249,7 @@ impl Driver {
             return false;
         };
         let (mut ended, mut answer) = (None, None);
+        let waker = cx.waker();
         let mut reads = 0;
         let session = Arc::clone(&self.session);
         while ended.is_none()
@@ -258,7 +259,7 @@ impl Driver {
         {
             let mut goes_on = true;
             match websocket.poll_read(cx, &session.engine.config, &mut answer, |received| {
-                goes_on = self.take_frame(&received);
+                goes_on = self.take_frame(&received, &mut Context::from_waker(waker));
                 goes_on
             }) {
                 Poll::Pending => break,
@@ -297,7 +298,7 @@ impl Driver {
     }
 
     /// One WebSocket message: an Engine.IO packet.
-    fn take_frame(&mut self, received: &Received<'_>) -> bool {
+    fn take_frame(&mut self, received: &Received<'_>, cx: &mut Context<'_>) -> bool {
         let session = Arc::clone(&self.session);
         let engine = &session.engine;
         let packet = match received {
@@ -326,15 +327,15 @@ impl Driver {
             Step::Nothing => true,
             Step::Closed => false,
             Step::Message => match packet {
-                Packet::Text(text) => self.take_message(&Received::Text(text)),
-                Packet::Binary(data) => self.take_message(&Received::Binary(&data)),
+                Packet::Text(text) => self.take_message(&Received::Text(text), cx),
+                Packet::Binary(data) => self.take_message(&Received::Binary(&data), cx),
                 _ => true,
             },
         }
     }
 
     /// One Engine.IO message, from either transport. `false`: the session is closed.
-    fn take_message(&mut self, message: &Received<'_>) -> bool {
+    fn take_message(&mut self, message: &Received<'_>, cx: &mut Context<'_>) -> bool {
         match &mut self.application {
             Layer::Raw => {
                 let message = match message {
@@ -350,8 +351,8 @@ impl Driver {
             }
             Layer::SocketIo(slots) => {
                 let taken = match message {
-                    Received::Text(text) => slots.take_text(text),
-                    Received::Binary(data) => slots.take_binary(data),
+                    Received::Text(text) => slots.take_text(text, self.now, cx),
+                    Received::Binary(data) => slots.take_binary(data, self.now, cx),
                 };
                 let Err(violation) = taken else { return true };
                 tracing::debug!(session = %self.session.id.shown(), code = violation.code, "socket packet refused");
@@ -462,38 +463,3 @@ const LINGER: Duration = Duration::from_secs(2);
 const GOING_AWAY: u16 = 1001;
 const PROTOCOL_ERROR: u16 = 1002;
 const TRY_AGAIN_LATER: u16 = 1013;
-#[cfg(test)]
-mod size_probe {
-    #[test]
-    fn sizes() {
-        use std::mem::size_of as s;
-        println!(
-            "Session {} State {} Machine {} Handshake {} Writer {} Reader {} Slots {} Slot {} Connections {} Decoder {} Driver {} Sleep {} SocketInner {} Sid {} WsDecoder {} Mail {}",
-            s::<super::Session>(),
-            s::<super::super::shared::State>(),
-            s::<kentongan_protocol::engine::session::Session>(),
-            s::<crate::handshake::Handshake>(),
-            s::<super::super::websocket::writer::WebSocketWriter>(),
-            s::<super::WebSocketReader>(),
-            s::<super::Slots>(),
-            s::<super::super::slots::Slot>(),
-            s::<kentongan_protocol::socket::connection::Connections>(),
-            s::<kentongan_protocol::socket::decode::Decoder>(),
-            s::<super::Driver>(),
-            s::<super::Sleep>(),
-            s::<crate::socket::SocketInner>(),
-            s::<crate::id::Sid>(),
-            s::<kentongan_protocol::websocket::decode::Decoder>(),
-            s::<super::super::shared::Mail>()
-        );
-        fn fut<T>(_: &T) -> usize {
-            std::mem::size_of::<T>()
-        }
-        let f = |s: std::sync::Arc<super::Session>, w: Option<super::WebSocket>| super::drive(s, w);
-        fn size_of_ret<A, B, R>(_: &impl Fn(A, B) -> R) -> usize {
-            std::mem::size_of::<R>()
-        }
-        println!("drive future {}", size_of_ret(&f));
-        let _ = fut::<u8>;
-    }
-}

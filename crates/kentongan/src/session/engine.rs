@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use kentongan_protocol::engine::session::{CloseReason, Flush, SessionConfig, Transport};
+use kentongan_protocol::{
+    engine::session::{CloseReason, Flush, SessionConfig, Transport},
+    socket::connection::ConnectionConfig,
+};
 
 use super::{
     driver,
@@ -33,6 +36,7 @@ pub(crate) enum Application {
 pub(crate) struct Engine {
     pub(crate) config: SharedConfig,
     pub(crate) session: SessionConfig,
+    pub(crate) connections: ConnectionConfig,
     pub(crate) table: SessionTable,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) application: Application,
@@ -48,6 +52,10 @@ impl Engine {
     ) -> Arc<Self> {
         let session = config.session();
         Arc::new(Self {
+            connections: ConnectionConfig {
+                connect_timeout: config.connect_timeout,
+                attachment_timeout: config.attachments_timeout,
+            },
             config,
             session,
             table: SessionTable::default(),

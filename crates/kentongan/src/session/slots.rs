@@ -18,7 +18,7 @@ use kentongan_protocol::{
     engine::session::Class,
     socket::{
         args::Args,
-        connection::{ConnectionConfig, Connections, Decision, PacketKind},
+        connection::{Connections, Decision, PacketKind},
         decode::Decoder,
         encode,
         packet::Packet,
@@ -43,7 +43,6 @@ pub(crate) struct Slots {
     session: Arc<Session>,
     decoder: Decoder,
     connections: Connections,
-    timing: ConnectionConfig,
     slots: SmallVec<[Slot; 1]>,
     waiting_bytes: usize,
     waiting_events: usize,
@@ -55,7 +54,7 @@ pub(crate) struct Violation {
     pub(crate) code: &'static str,
 }
 
-pub(crate) struct Slot {
+struct Slot {
     ns: ByteString,
     /// `None` until the middleware let the client in.
     socket: Option<Socket>,
@@ -102,6 +101,13 @@ impl Running {
     }
 }
 
+impl Slot {
+    /// Whether nothing runs or waits here. Middleware counts as running from the CONNECT on.
+    fn is_idle(&self) -> bool {
+        self.running.is_none() && self.inbox.is_empty() && !self.is_over
+    }
+}
+
 impl Slots {
     pub(crate) fn new(session: &Arc<Session>) -> Self {
         let config = &session.engine.config;
@@ -109,10 +115,6 @@ impl Slots {
             session: Arc::clone(session),
             decoder: Decoder::new(config.parser),
             connections: Connections::new(now()),
-            timing: ConnectionConfig {
-                connect_timeout: config.connect_timeout,
-                attachment_timeout: config.attachments_timeout,
-            },
             slots: SmallVec::new(),
             waiting_bytes: 0,
             waiting_events: 0,
@@ -121,36 +123,50 @@ impl Slots {
 
     // --- from the wire ---
 
-    pub(crate) fn take_text(&mut self, text: &str) -> Result<(), Violation> {
+    // What comes is handled at once, unless something before it still runs: an inbox would cost its memory, or an
+    // allocation each time.
+    pub(crate) fn take_text(
+        &mut self,
+        text: &str,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
         let packet = self
             .decoder
             .handle_text(text, &session.engine.config.limits);
-        self.take_decoded(packet.map_err(|error| error.code()))
+        self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
-    pub(crate) fn take_binary(&mut self, data: &[u8]) -> Result<(), Violation> {
+    pub(crate) fn take_binary(
+        &mut self,
+        data: &[u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
         let packet = self
             .decoder
             .handle_binary(data, &session.engine.config.limits);
-        self.take_decoded(packet.map_err(|error| error.code()))
+        self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
     fn take_decoded(
         &mut self,
         packet: Result<Option<Packet>, &'static str>,
+        now: Instant,
+        cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
         let packet = packet.map_err(|code| Violation {
             refusal: RefusalCode::SocketPacket,
             code,
         })?;
         self.connections
-            .set_attachments_pending(now(), self.decoder.is_pending());
-        packet.map_or(Ok(()), |packet| self.take_packet(packet))
+            .set_attachments_pending(now, self.decoder.is_pending());
+        packet.map_or(Ok(()), |packet| self.take_packet(packet, cx))
     }
 
-    fn take_packet(&mut self, packet: Packet) -> Result<(), Violation> {
+    fn take_packet(&mut self, packet: Packet, cx: &mut Context<'_>) -> Result<(), Violation> {
         let limits = &self.session.engine.config.limits;
         match self
             .connections
@@ -171,12 +187,9 @@ impl Slots {
                 );
                 let _ = self.session.send(frame, Class::Reliable);
             }
-            Decision::Deliver => self.deliver(packet),
+            Decision::Deliver => self.deliver(packet, cx),
             Decision::Disconnect => {
-                if let Some(socket) = self
-                    .live(packet.namespace())
-                    .and_then(|slot| slot.socket.clone())
-                {
+                if let Some(socket) = self.socket_in(packet.namespace()).cloned() {
                     self.end(&socket, DisconnectReason::ClientNamespaceDisconnect);
                 }
             }
@@ -205,19 +218,27 @@ impl Slots {
         }
     }
 
-    fn deliver(&mut self, packet: Packet) {
+    fn deliver(&mut self, packet: Packet, cx: &mut Context<'_>) {
         match packet {
             Packet::Event { ns, id, name, args } => {
                 metrics::add(&self.session.engine.metrics.events_in, 1);
                 let bytes = args.bytes_len();
-                if let Some(slot) = self.live(&ns) {
-                    slot.inbox.push_back(Job::Event { id, name, args });
+                let Some(index) = self.live(&ns) else { return };
+                let job = Job::Event { id, name, args };
+                let Some(slot) = self.slots.get_mut(index) else {
+                    return;
+                };
+                if slot.is_idle() {
+                    self.start(index, job);
+                    self.run_slot(index, cx);
+                } else {
+                    slot.inbox.push_back(job);
                     self.waiting_bytes += bytes;
                     self.waiting_events += 1;
                 }
             }
             Packet::Ack { ns, id, args } => {
-                if let Some(socket) = self.live(&ns).and_then(|slot| slot.socket.as_ref()) {
+                if let Some(socket) = self.socket_in(&ns) {
                     socket.acked(id, args);
                 }
             }
@@ -226,8 +247,12 @@ impl Slots {
     }
 
     /// The slot that is connected, or connecting, to `ns`.
-    fn live(&mut self, ns: &str) -> Option<&mut Slot> {
-        self.slots.iter_mut().rev().find(|slot| slot.ns == *ns)
+    fn live(&self, ns: &str) -> Option<usize> {
+        self.slots.iter().rposition(|slot| slot.ns == *ns)
+    }
+
+    fn socket_in(&self, ns: &str) -> Option<&Socket> {
+        self.slots.get(self.live(ns)?)?.socket.as_ref()
     }
 
     // --- from the server ---
@@ -309,6 +334,10 @@ impl Slots {
                     slot.inbox = VecDeque::new();
                     return slot.socket.is_some() && !slot.is_over;
                 };
+                if let Job::Event { args, .. } = &job {
+                    self.waiting_bytes -= args.bytes_len();
+                    self.waiting_events -= 1;
+                }
                 self.start(index, job);
                 continue;
             };
@@ -332,10 +361,6 @@ impl Slots {
     }
 
     fn start(&mut self, index: usize, job: Job) {
-        if let Job::Event { args, .. } = &job {
-            self.waiting_bytes -= args.bytes_len();
-            self.waiting_events -= 1;
-        }
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
@@ -434,12 +459,13 @@ impl Slots {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.connections.poll_timeout(&self.timing)
+        self.connections
+            .poll_timeout(&self.session.engine.connections)
     }
 
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
         self.connections
-            .handle_timeout(&self.timing, now)
+            .handle_timeout(&self.session.engine.connections, now)
             .map(|violation| violation.code())
     }
 }

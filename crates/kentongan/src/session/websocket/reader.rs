@@ -22,8 +22,8 @@ use crate::{
 pub(crate) struct WebSocketReader {
     io: Reader,
     decoder: Decoder,
-    /// What hyper read behind the handshake; empty afterwards.
-    early: Bytes,
+    /// What hyper read behind the handshake, if anything; gone afterwards.
+    early: Option<Box<Bytes>>,
     /// `take` stopped inside a read: the decoder may hold whole frames, which no new bytes will announce.
     interrupted: bool,
     /// Present only for clients that send control frames.
@@ -52,7 +52,7 @@ impl WebSocketReader {
         Self {
             io,
             decoder: Decoder::new(Role::Server, deflate),
-            early,
+            early: (!early.is_empty()).then(|| Box::new(early)),
             interrupted: false,
             control: None,
         }
@@ -72,8 +72,8 @@ impl WebSocketReader {
         if std::mem::take(&mut self.interrupted) {
             return Poll::Ready(self.consume(&mut [], config, answer, &mut take).map(|()| 0));
         }
-        if !self.early.is_empty() {
-            let mut early = BytesMut::from(std::mem::take(&mut self.early));
+        if let Some(early) = self.early.take() {
+            let mut early = BytesMut::from(*early);
             let length = early.len();
             return Poll::Ready(
                 self.consume(&mut early, config, answer, &mut take)
