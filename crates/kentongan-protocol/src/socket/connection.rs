@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
 use smallvec::SmallVec;
+use thin_vec::ThinVec;
 use thiserror::Error;
 
 use crate::limits::Limits;
@@ -122,7 +123,7 @@ pub struct Connections {
     entries: SmallVec<[Entry; 1]>,
     /// Namespaces that the server has left and from which the client may still be sending, oldest first.
     /// Bounded by `namespaces_max`.
-    left: Vec<ByteString>,
+    left: ThinVec<ByteString>,
     /// The opening of the session, until a namespace is connected for the first time.
     opened_at: Option<Instant>,
     /// The header of the binary packet that waits for attachments.
@@ -146,7 +147,7 @@ impl Connections {
     pub fn new(now: Instant) -> Self {
         Self {
             entries: SmallVec::new(),
-            left: Vec::new(),
+            left: ThinVec::new(),
             opened_at: Some(now),
             attachments_since: None,
         }
@@ -302,7 +303,7 @@ impl Connections {
     fn forget_left(&mut self, ns: &str) {
         self.left.retain(|left| left != ns);
         if self.left.is_empty() {
-            self.left = Vec::new();
+            self.left = ThinVec::new();
         }
     }
 

@@ -39,10 +39,8 @@ pub(crate) fn drive(
     websocket: Option<WebSocket>,
 ) -> impl Future<Output = ()> + Send {
     let mut driver = Driver::new(session, websocket);
-    let first =
-        tokio::time::Instant::from_std(driver.now + driver.session.engine.session.ping_interval);
     async move {
-        let mut sleep = pin!(tokio::time::sleep_until(first));
+        let mut sleep = pin!(driver.first_sleep());
         std::future::poll_fn(|cx| driver.poll(cx, sleep.as_mut())).await;
     }
 }
@@ -103,6 +101,11 @@ impl Driver {
             driver.install(websocket);
         }
         driver
+    }
+
+    fn first_sleep(&self) -> Sleep {
+        let interval = self.session.engine.session.ping_interval;
+        tokio::time::sleep_until(tokio::time::Instant::from_std(self.now + interval))
     }
 
     fn install(&mut self, websocket: WebSocket) {

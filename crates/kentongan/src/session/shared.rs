@@ -49,18 +49,46 @@ pub(super) struct State {
     pub(super) machine: Machine,
     /// Wakes the session's task; absent while the task runs or has been woken already.
     pub(super) task: Option<Waker>,
-    /// Wakes the parked GET.
-    get: Option<Waker>,
-    /// Wakes a POST that waits for room in the inbox.
-    post: Option<Waker>,
-    /// What the task has to take in. Boxed: an idle WebSocket session never has any.
-    mail: Option<Box<Mail>>,
+    /// Boxed: an idle WebSocket session has none of it.
+    rare: Option<Box<Rare>>,
     /// The task is gone or behind; polling bodies wait.
     inbox_full: bool,
     /// The kernel took less than we had; the task waits until it takes more.
     pub(super) blocked: bool,
     /// The flusher has this session on its list.
     pub(super) on_list: bool,
+}
+
+/// What sessions on polling have, and what others left for the task.
+#[derive(Default)]
+struct Rare {
+    /// Wakes the parked GET.
+    get: Option<Waker>,
+    /// Wakes a POST that waits for room in the inbox.
+    post: Option<Waker>,
+    /// What the task has to take in.
+    mail: Option<Box<Mail>>,
+}
+
+impl State {
+    fn take_get(&mut self) -> Option<Waker> {
+        self.rare.as_mut()?.get.take()
+    }
+
+    fn take_post(&mut self) -> Option<Waker> {
+        self.rare.as_mut()?.post.take()
+    }
+
+    fn mail(&mut self) -> &mut Mail {
+        self.rare
+            .get_or_insert_default()
+            .mail
+            .get_or_insert_default()
+    }
+
+    fn has_mail(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.mail.is_some())
+    }
 }
 
 /// What others left for the session's task.
@@ -115,9 +143,7 @@ impl Session {
             state: Mutex::new(State {
                 machine: Machine::new(transport, now()),
                 task: None,
-                get: None,
-                post: None,
-                mail: None,
+                rare: None,
                 inbox_full: false,
                 blocked: false,
                 on_list: false,
@@ -150,13 +176,13 @@ impl Session {
                     state.on_list |= to_flush;
                 }
                 (Sent::Queued, Transport::Polling) => {
-                    get = state.get.take();
+                    get = state.take_get();
                     if get.is_none() && was_empty {
                         // The first frame that waits starts the clock of the outbox: the task must set its timer.
                         task = state.task.take();
                     }
                 }
-                (Sent::Overflow, _) => (task, get) = (state.task.take(), state.get.take()),
+                (Sent::Overflow, _) => (task, get) = (state.task.take(), state.take_get()),
                 (Sent::Dropped | Sent::Closed, _) => {}
             }
             sent
@@ -177,13 +203,7 @@ impl Session {
     }
 
     pub(crate) fn command(&self, command: Command) {
-        self.update(|state, _| {
-            state
-                .mail
-                .get_or_insert_default()
-                .commands
-                .push_back(command)
-        });
+        self.update(|state, _| state.mail().commands.push_back(command));
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -210,7 +230,7 @@ impl Session {
         let task = {
             let mut state = self.state.lock();
             if !state.machine.poll_get(now(), body) {
-                state.get = Some(cx.waker().clone());
+                state.rare.get_or_insert_default().get = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             // The task looks again: a close may now be complete, deadlines have moved.
@@ -246,11 +266,7 @@ impl Session {
                     .machine
                     .handle_packet(&engine.session, now, Transport::Polling, &packet)
                 {
-                    Received::Message => state
-                        .mail
-                        .get_or_insert_default()
-                        .messages
-                        .extend(owned(packet)),
+                    Received::Message => state.mail().messages.extend(owned(packet)),
                     Received::Nothing => {}
                     Received::Closed => break,
                 }
@@ -272,13 +288,14 @@ impl Session {
         std::future::poll_fn(|cx| {
             let mut state = self.state.lock();
             let waiting = state
-                .mail
+                .rare
                 .as_ref()
+                .and_then(|rare| rare.mail.as_ref())
                 .is_some_and(|mail| !mail.messages.is_empty());
             if state.machine.is_closed() || !(state.inbox_full || waiting) {
                 return Poll::Ready(());
             }
-            state.post = Some(cx.waker().clone());
+            state.rare.get_or_insert_default().post = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
@@ -304,7 +321,7 @@ impl Session {
         metrics::add(&metrics.upgrades, 1);
         metrics::sub(&metrics.polling_open, 1);
         metrics::add(&metrics.websocket_open, 1);
-        self.update(|state, _| state.mail.get_or_insert_default().upgraded = Some(websocket));
+        self.update(|state, _| state.mail().upgraded = Some(websocket));
     }
 
     // --- the task ---
@@ -312,8 +329,11 @@ impl Session {
     /// What others left for the task since it last asked.
     pub(crate) fn take_mail(&self) -> Option<Box<Mail>> {
         let mut state = self.state.lock();
-        let mail = state.mail.take();
-        let post = state.post.take();
+        let rare = state.rare.as_mut()?;
+        let (mail, post) = (rare.mail.take(), rare.post.take());
+        if rare.get.is_none() {
+            state.rare = None;
+        }
         drop(state);
         if let Some(waker) = post {
             waker.wake();
@@ -335,7 +355,7 @@ impl Session {
         let get = {
             let mut state = self.state.lock();
             state.machine.handle_timeout(&self.engine.session, now);
-            state.get.take()
+            state.take_get()
         };
         if let Some(waker) = get {
             waker.wake();
@@ -350,7 +370,7 @@ impl Session {
             return Settled::Over(reason);
         }
         let unwritten = open && !state.blocked && !state.on_list && state.machine.has_transmit();
-        if state.mail.is_some() || unwritten {
+        if state.has_mail() || unwritten {
             return Settled::Busy;
         }
         match &mut state.task {
@@ -382,7 +402,7 @@ impl Session {
             let result = f(&mut state, now());
             (
                 result,
-                [state.task.take(), state.get.take(), state.post.take()],
+                [state.task.take(), state.take_get(), state.take_post()],
             )
         };
         for waker in wakers.into_iter().flatten() {
