@@ -1,10 +1,16 @@
 //! Tables for msgpack packets: the bytes that notepack writes, limits at their edges, truncation everywhere.
 
 use super::*;
+use crate::frame::Frame;
 use crate::limits::DEPTH_CEILING;
 use crate::socket::value::Value;
 
 mod args;
+
+/// The message in a short frame.
+fn payload(frame: &Frame) -> Bytes {
+    frame.websocket().slice(2..)
+}
 
 fn decode(data: &[u8]) -> Result<Packet, DecodeError> {
     decode_packet(data, &Limits::default())
@@ -262,13 +268,16 @@ fn limits_are_inclusive() {
     let check = |data: &[u8], expected: Option<DecodeError>| {
         assert_eq!(decode_packet(data, &limits).err(), expected, "{data:x?}");
     };
-    check(&encode_event("/abc", "abc", &[], 0, None, None), None);
     check(
-        &encode_event("/", "abcd", &[], 0, None, None),
+        &payload(&encode_event("/abc", "abc", &[], 0, None, None)),
+        None,
+    );
+    check(
+        &payload(&encode_event("/", "abcd", &[], 0, None, None)),
         Some(DecodeError::EventNameTooLong { bytes: 4, max: 3 }),
     );
     check(
-        &encode_event("/abcd", "abc", &[], 0, None, None),
+        &payload(&encode_event("/abcd", "abc", &[], 0, None, None)),
         Some(DecodeError::NamespaceTooLong { bytes: 5, max: 4 }),
     );
     let keys = |count: u8| {
@@ -408,21 +417,21 @@ fn reserved_names_and_numbers_are_event_names() {
 
 #[test]
 fn encoded_packets_decode() {
-    let event = decode(&encode_event(
+    let event = decode(&payload(&encode_event(
         "/n",
         "e",
         &[0x01, 0x02],
         2,
         Some(u64::MAX),
         Some("p"),
-    ));
+    )));
     let event = event.unwrap();
     assert_eq!(arguments(&event), [int(1), int(2), "p".into()]);
     let Packet::Event { ns, id, name, .. } = &event else {
         panic!("{event:?}");
     };
     assert_eq!((&**ns, *id, &**name), ("/n", Some(u64::MAX), "e"));
-    let ack = decode(&encode_ack("/", 7, &[0xc3], 1)).unwrap();
+    let ack = decode(&payload(&encode_ack("/", 7, &[0xc3], 1))).unwrap();
     assert!(matches!(ack, Packet::Ack { id: 7, .. }));
     assert_eq!(arguments(&ack), [Value::Bool(true)]);
     let error = decode(&encode_connect_error("/", "no", Some(&int(5)))).unwrap();
