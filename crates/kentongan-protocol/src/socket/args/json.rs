@@ -29,7 +29,10 @@ fn deserialize_error(error: impl fmt::Display) -> ArgsError {
     ArgsError::Deserialize(error.to_string())
 }
 
-/// Arguments being written, inside brackets so that they can be checked as an array.
+/// Most arguments are shorter: their text is written without moving it.
+const TEXT_BYTES_EXPECTED: usize = 192;
+
+/// Arguments being written.
 pub(super) struct Draft {
     text: Vec<u8>,
     attachments: Vec<Bytes>,
@@ -39,7 +42,7 @@ pub(super) struct Draft {
 impl Draft {
     fn new() -> Self {
         Self {
-            text: vec![b'['],
+            text: Vec::with_capacity(TEXT_BYTES_EXPECTED),
             attachments: Vec::new(),
             count: 0,
         }
@@ -59,8 +62,7 @@ impl Draft {
         ))
     }
 
-    pub(super) fn finish(mut self) -> Result<Args, ArgsError> {
-        self.text.push(b']');
+    pub(super) fn finish(self) -> Result<Args, ArgsError> {
         let text = String::from_utf8(self.text).map_err(serialize_error)?;
         let count = self.attachments.len();
         if count > SENT_ATTACHMENTS_MAX {
@@ -70,11 +72,9 @@ impl Draft {
             });
         }
         if count > 0 {
-            check_placeholders(&text, count)?;
+            check_placeholders(&bracketed(&text), count)?;
         }
-        let text = bytestring::ByteString::from(text);
-        let elements = text.get(1..text.len() - 1).unwrap_or_default();
-        let mut args = Args::from_json(text.slice_ref(elements), self.count);
+        let mut args = Args::from_json(text.into(), self.count);
         args.set_attachments(self.attachments);
         Ok(args)
     }
