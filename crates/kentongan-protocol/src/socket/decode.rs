@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::args::{Args, Parser};
 use super::json;
 use super::msgpack;
-use super::packet::{Packet, PacketType, RESERVED_EVENTS, ROOT_NAMESPACE};
+use super::packet::{Packet, PacketType, ROOT_NAMESPACE, is_reserved};
 use crate::limits::Limits;
 
 mod error;
@@ -246,7 +246,7 @@ fn event(
         let bytes = name.len();
         return Err(DecodeError::EventNameTooLong { bytes, max });
     }
-    if RESERVED_EVENTS.contains(&&*name) {
+    if is_reserved(&name) {
         return Err(DecodeError::EventNameReserved);
     }
     let args = Args::from_json(part(parts.rest, parts.end), parts.count - 1);
