@@ -255,12 +255,12 @@ impl SerializeTuple for Elements<'_> {
 /// `text` holds `count` elements without references to attachments.
 pub(super) fn deserialize<T: DeserializeOwned>(text: &str, count: usize) -> Result<T, ArgsError> {
     let array = OnceCell::new();
-    let probe = TextProbe {
+    let source = Text {
         text,
         count,
         array: &array,
     };
-    match T::deserialize(probe) {
+    match T::deserialize(SourceProbe(source)) {
         Err(ProbeError::NotTuple) => argument(text, count, 0),
         result => result.map_err(deserialize_error),
     }
@@ -301,7 +301,7 @@ pub(super) fn values(text: &str, attachments: &[Bytes]) -> Result<Vec<Value>, Ar
 
 pub(super) fn deserialize_values<T: DeserializeOwned>(values: Vec<Value>) -> Result<T, ArgsError> {
     let mut values = values;
-    match T::deserialize(ValuesProbe(&mut values)) {
+    match T::deserialize(SourceProbe(Values(&mut values))) {
         Err(ProbeError::NotTuple) => {
             deserialize_value(values.into_iter().next().unwrap_or_default())
         }
@@ -346,15 +346,16 @@ fn resolve(value: &mut Value, attachments: &[Bytes]) {
     }
 }
 
-/// Reads tuples and `()` from text, and only tells that anything else is something else.
-struct TextProbe<'t> {
-    text: &'t str,
-    count: usize,
-    /// Holds `text` in brackets if it turns out to be needed.
-    array: &'t OnceCell<String>,
+/// Where the elements of a tuple come from.
+trait Source<'de> {
+    /// Shows the arguments to `visitor` as a sequence of `len`: filled up with `null`, the rest skipped.
+    fn visit<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ProbeError>;
 }
 
-impl<'de> Deserializer<'de> for TextProbe<'de> {
+/// Reads tuples and `()` from a source, and only tells that anything else is something else.
+struct SourceProbe<S>(S);
+
+impl<'de, S: Source<'de>> Deserializer<'de> for SourceProbe<S> {
     type Error = ProbeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ProbeError> {
@@ -370,6 +371,24 @@ impl<'de> Deserializer<'de> for TextProbe<'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, ProbeError> {
+        self.0.visit(len, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
+        newtype_struct seq tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct Text<'t> {
+    text: &'t str,
+    count: usize,
+    /// Holds `text` in brackets if it turns out to be needed.
+    array: &'t OnceCell<String>,
+}
+
+impl<'de> Source<'de> for Text<'de> {
+    fn visit<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ProbeError> {
         let array = self.array.get_or_init(|| bracketed(self.text));
         let padded = Padded {
             visitor,
@@ -380,42 +399,18 @@ impl<'de> Deserializer<'de> for TextProbe<'de> {
             .deserialize_seq(padded)
             .map_err(|error| ProbeError::Other(error.to_string()))
     }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
-        newtype_struct seq tuple_struct map struct enum identifier ignored_any
-    }
 }
 
-/// As [`TextProbe`], from values.
-struct ValuesProbe<'v>(&'v mut Vec<Value>);
+/// Taken only when they are visited.
+struct Values<'v>(&'v mut Vec<Value>);
 
-impl<'de> Deserializer<'de> for ValuesProbe<'_> {
-    type Error = ProbeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ProbeError> {
-        Err(ProbeError::NotTuple)
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ProbeError> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, ProbeError> {
+impl<'de> Source<'de> for Values<'_> {
+    fn visit<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ProbeError> {
         let mut values = std::mem::take(self.0);
         values.resize(len, Value::Null);
         visitor
             .visit_seq(SeqDeserializer::new(values.into_iter()))
             .map_err(|error: crate::socket::value::ValueError| ProbeError::Other(error.to_string()))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
-        newtype_struct seq tuple_struct map struct enum identifier ignored_any
     }
 }
 
