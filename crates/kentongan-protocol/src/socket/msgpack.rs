@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use smallvec::SmallVec;
 
 use super::args::Args;
 use super::decode::DecodeError;
@@ -106,7 +107,7 @@ impl<'a> Fields<'a> {
         };
         normalise::check_keys(members, limits)?;
         let mut fields = Self::default();
-        let mut names = Vec::new();
+        let mut names: SmallVec<[&str; 8]> = SmallVec::new();
         let mut skipped = Vec::new();
         for _ in 0..members {
             let name = reader.key()?;
