@@ -394,9 +394,14 @@ pub(crate) fn unquote(quoted: &str, escaped: bool) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether `text` stands between the quotes of a JSON string as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    plain_len(text.as_bytes()) == text.len()
+}
+
 /// The text as it stands between the quotes of a JSON string.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
-    if plain_len(text.as_bytes()) == text.len() {
+    if is_plain(text) {
         return Cow::Borrowed(text);
     }
     let quoted = serde_json::to_string(text).expect("a str is always JSON");
