@@ -274,9 +274,10 @@ fn admit(namespace: &Namespace, shared: &Arc<Shared>) {
                     .get("message")
                     .and_then(Value::as_str)
                     .unwrap_or_default();
-                return Err(Refusal {
-                    message: message.to_owned(),
-                    data: refuse.get("data").cloned(),
+                let refusal = Refusal::new(message);
+                return Err(match refuse.get("data") {
+                    Some(data) => refusal.with_data(data.clone()),
+                    None => refusal,
                 });
             }
             for room in auth
