@@ -35,6 +35,7 @@ pub use self::{
     },
     handshake::{Handshake, PeerAddr},
     http::{
+        bundles::{ClientBundles, ClientBundlesError},
         cors::{Cors, Origins},
         hooks::{AllowRequest, ChangeHeaders, HttpHooks},
         reply::Body,
