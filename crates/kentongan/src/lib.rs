@@ -4,6 +4,7 @@
 mod broadcast;
 mod config;
 mod error;
+pub mod guide;
 mod handler;
 mod handshake;
 mod http;
