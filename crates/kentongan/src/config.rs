@@ -58,7 +58,7 @@ pub struct Config {
     pub cors: Cors,
     /// permessage-deflate for WebSockets. Off: it costs CPU, and memory in the clients.
     pub deflate: Option<Deflate>,
-    /// Bytes from which polling responses are compressed (gzip, deflate). 1,024 as in Node; `None` turns it off.
+    /// Bytes from which polling responses are compressed (gzip, deflate), and client bundles (gzip). 1,024 as in Node; `None` turns it off.
     pub http_compression_bytes_min: Option<usize>,
     /// The stock client's files, served below `path` (Node: `serveClient`). None: this crate holds no third-party code.
     pub client_bundles: Option<ClientBundles>,

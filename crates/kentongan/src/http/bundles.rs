@@ -33,6 +33,9 @@ use super::{
 /// # Ok::<(), kentongan::ClientBundlesError>(())
 /// ```
 ///
+/// The service has to be mounted where these paths lead: `Server::serve` and the layer do it by themselves, a router needs
+/// `/socket.io/{file}` next to `/socket.io/`.
+///
 /// Answers have an `ETag` of the contents, so that a page that has the file asks only whether it changed (304). They are
 /// compressed with gzip for clients that accept it, as [`Config::http_compression_bytes_min`] says; that is done once, at
 /// start-up. Whoever may not connect may still load them: the list of origins decides only who may read them by script.
