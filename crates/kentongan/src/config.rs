@@ -8,7 +8,7 @@ use kentongan_protocol::engine::session::SessionConfig;
 pub use kentongan_protocol::{limits::Limits, socket::args::Parser};
 
 use crate::{
-    http::{bundles::ClientBundles, cors::Cors, hooks::HttpHooks},
+    http::{cors::Cors, hooks::HttpHooks},
     recovery::RecoveryConfig,
 };
 
@@ -61,7 +61,7 @@ pub struct Config {
     /// Bytes from which polling responses are compressed (gzip, deflate), and client bundles (gzip). 1,024 as in Node; `None` turns it off.
     pub http_compression_bytes_min: Option<usize>,
     /// The stock client's files, served below `path` (Node: `serveClient`). None: this crate holds no third-party code.
-    pub client_bundles: Option<ClientBundles>,
+    pub client_bundles: Option<crate::http::bundles::ClientBundles>,
     /// Connection state recovery. Off.
     pub recovery: Option<RecoveryConfig>,
     /// Whether a namespace that was made by a pattern goes away with its last socket. Off, as in Node.
