@@ -58,8 +58,10 @@ pub struct Config {
     pub cors: Cors,
     /// permessage-deflate for WebSockets. Off: it costs CPU, and memory in the clients.
     pub deflate: Option<Deflate>,
-    /// Bytes from which polling responses are compressed (gzip, deflate). 1,024 as in Node; `None` turns it off.
+    /// Bytes from which polling responses are compressed (gzip, deflate), and client bundles (gzip). 1,024 as in Node; `None` turns it off.
     pub http_compression_bytes_min: Option<usize>,
+    /// The stock client's files, served below `path` (Node: `serveClient`). None: this crate holds no third-party code.
+    pub client_bundles: Option<crate::http::bundles::ClientBundles>,
     /// Connection state recovery. Off.
     pub recovery: Option<RecoveryConfig>,
     /// Whether a namespace that was made by a pattern goes away with its last socket. Off, as in Node.
@@ -302,6 +304,7 @@ impl Default for Config {
             cors: Cors::default(),
             deflate: None,
             http_compression_bytes_min: Some(1024),
+            client_bundles: None,
             recovery: None,
             cleanup_empty_child_namespaces: false,
             handshake_retention: HandshakeRetention::Session,

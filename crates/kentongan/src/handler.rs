@@ -43,6 +43,10 @@ pub trait Middleware<A>: Handler<A, Result<(), Refusal>> {}
 impl<A, T: Handler<A, Result<(), Refusal>>> Middleware<A> for T {}
 
 /// The answer of a handler, sent as the acknowledgement if the client asked for one.
+///
+/// It is sent when the handler's future has ended, so after everything that the handler emitted, and before the next event
+/// of the same socket is handled. An answer that must go out earlier, or later than the handler's end, is
+/// [`Ack::send`](extract::Ack::send).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply<T>(pub T);
 
@@ -68,12 +72,12 @@ impl<T: IntoArgs + Send + 'static> IntoReply for Reply<T> {
     }
 }
 
-/// `Err` is sent as `{ok: false, error: {message, data}}`.
+/// `Err` is sent as `{ok: false, error: {code, message, data?}}`; see [`Refusal::with_code`].
 impl<T: IntoArgs + Send + 'static> IntoReply for Result<Reply<T>, Refusal> {
     fn reply(self, context: &Context) {
         match self {
             Ok(reply) => reply.reply(context),
-            Err(refusal) => context.acknowledge_error("refused", &refusal),
+            Err(refusal) => context.acknowledge_error(&refusal),
         }
     }
 }
@@ -95,7 +99,7 @@ pub(crate) fn erase<A, R: IntoReply>(handler: impl Handler<A, R>) -> Erased {
             })
         }
         Err(invalid) => {
-            context.invalid(&invalid);
+            context.invalid(invalid);
             Box::pin(std::future::ready(()))
         }
     })

@@ -4,6 +4,7 @@
 mod broadcast;
 mod config;
 mod error;
+pub mod guide;
 mod handler;
 mod handshake;
 mod http;
@@ -35,6 +36,7 @@ pub use self::{
     },
     handshake::{Handshake, PeerAddr},
     http::{
+        bundles::{ClientBundles, ClientBundlesError},
         cors::{Cors, Origins},
         hooks::{AllowRequest, ChangeHeaders, HttpHooks},
         reply::Body,

@@ -126,5 +126,5 @@ fn refused(context: &Context, refusal: &Refusal) {
         .engine
         .metrics
         .refused(RefusalCode::EventMiddleware);
-    context.acknowledge_error("refused", refusal);
+    context.acknowledge_error(refusal);
 }

@@ -68,7 +68,9 @@ pub(crate) async fn prepare(
             Refusal::new("Timed out")
         }
     };
-    let frame = encode::connect_error(parser, &name, &refusal.message, refusal.data.as_ref());
+    let message = refusal.message.clone();
+    let data = refusal.connect_error_data();
+    let frame = encode::connect_error(parser, &name, &message, data.as_ref());
     let _ = session.send(frame, Class::Reliable);
     Arrival::Refused
 }
