@@ -599,7 +599,8 @@ fn membership(namespace: &Namespace) {
         |socket: Socket, Data(room): Data<Option<String>>, ack: Ack| async move {
             let mut ids: Vec<String> = select(&socket, room)
                 .fetch_sockets()
-                .iter()
+                .await
+                .into_iter()
                 .map(|info| info.id.to_string())
                 .collect();
             ids.sort();
