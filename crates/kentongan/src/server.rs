@@ -258,22 +258,15 @@ fn attach(namespaces: &Arc<Namespaces>) -> Result<(), ConfigError> {
         namespaces: Arc::downgrade(namespaces),
         runtime,
     };
-    cluster
-        .adapter()
-        .attach(
-            cluster.node.clone(),
-            cluster.limits.clone(),
-            Arc::new(inbox),
-        )
-        .map_err(|error| {
-            tracing::error!(code = error.code(), %error, "the adapter cannot be attached");
-            match error {
-                AdapterError::AlreadyAttached => {
-                    refuse("the adapter belongs to another server: each needs its own")
-                }
-                _ => refuse("the adapter cannot be attached; the log says why"),
+    cluster.attach(Arc::new(inbox)).map_err(|error| {
+        tracing::error!(code = error.code(), %error, "the adapter cannot be attached");
+        match error {
+            AdapterError::AlreadyAttached => {
+                refuse("the adapter belongs to another server: each needs its own")
             }
-        })
+            _ => refuse("the adapter cannot be attached; the log says why"),
+        }
+    })
 }
 
 async fn shutdown(engine: &Engine, deadline: Duration) {

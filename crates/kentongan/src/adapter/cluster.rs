@@ -15,7 +15,7 @@ use std::{
 use bytestring::ByteString;
 
 use super::{
-    Adapter, AdapterError, Missing, MissingNode, Signal,
+    Adapter, AdapterError, Inbox, Missing, MissingNode, Signal,
     config::{ClusterConfig, ClusterLimits, OnSignal},
     gather::{Gathered, Requests, Waiting},
     message::{Body, ClusterMessage, NodeId, RequestId},
@@ -31,6 +31,7 @@ pub(crate) struct Cluster {
     pub(crate) requests: Requests,
     /// Broadcasts of other nodes whose acknowledgements are being collected here.
     serving: AtomicUsize,
+    is_attached: AtomicBool,
     /// The last message was not taken. The log is told of changes only.
     is_failing: AtomicBool,
     pub(crate) metrics: Arc<Metrics>,
@@ -55,13 +56,17 @@ impl Cluster {
             signals: config.signals.clone(),
             requests: Requests::default(),
             serving: AtomicUsize::new(0),
+            is_attached: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
             metrics: Arc::clone(metrics),
         })
     }
 
-    pub(crate) fn adapter(&self) -> &Arc<dyn Adapter> {
-        &self.adapter
+    pub(crate) fn attach(&self, inbox: Arc<dyn Inbox>) -> Result<(), AdapterError> {
+        self.adapter
+            .attach(self.node.clone(), self.limits.clone(), inbox)?;
+        self.is_attached.store(true, Ordering::Release);
+        Ok(())
     }
 
     pub(crate) fn nodes(&self) -> Vec<NodeId> {
@@ -70,6 +75,10 @@ impl Cluster {
     }
 
     pub(crate) fn close(&self) {
+        if !self.is_attached.load(Ordering::Acquire) {
+            // The adapter is another server's.
+            return;
+        }
         if catch_unwind(AssertUnwindSafe(|| self.adapter.close())).is_err() {
             tracing::error!("the adapter panicked when it was closed");
         }
