@@ -8,6 +8,7 @@ use kentongan_protocol::engine::session::SessionConfig;
 pub use kentongan_protocol::{limits::Limits, socket::args::Parser};
 
 use crate::{
+    adapter::config::ClusterConfig,
     http::{cors::Cors, hooks::HttpHooks},
     recovery::RecoveryConfig,
 };
@@ -64,6 +65,8 @@ pub struct Config {
     pub client_bundles: Option<crate::http::bundles::ClientBundles>,
     /// Connection state recovery. Off.
     pub recovery: Option<RecoveryConfig>,
+    /// Makes the server a node of a cluster. Off.
+    pub cluster: Option<ClusterConfig>,
     /// Whether a namespace that was made by a pattern goes away with its last socket. Off, as in Node.
     pub cleanup_empty_child_namespaces: bool,
     /// How long the request's headers stay available in `Handshake`. For the life of the session.
@@ -306,6 +309,7 @@ impl Default for Config {
             http_compression_bytes_min: Some(1024),
             client_bundles: None,
             recovery: None,
+            cluster: None,
             cleanup_empty_child_namespaces: false,
             handshake_retention: HandshakeRetention::Session,
             hooks: HttpHooks::default(),

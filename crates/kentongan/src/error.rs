@@ -2,6 +2,8 @@
 
 use kentongan_protocol::socket::{args::ArgsError, value::Value};
 
+use crate::adapter::Missing;
+
 /// An event was not queued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -30,6 +32,9 @@ pub enum AckError {
     /// The client left before it answered.
     #[error("the socket disconnected before it answered")]
     Disconnected,
+    /// The client is on another node, which did not answer.
+    #[error("the node of the socket did not answer: {0}")]
+    Node(Missing),
     /// The client owes too many acknowledgements already.
     #[error("too many acknowledgements are pending")]
     TooManyPending,
@@ -76,6 +81,7 @@ impl AckError {
         match self {
             Self::TimedOut => "ack_timed_out",
             Self::Disconnected => "ack_disconnected",
+            Self::Node(missing) => missing.code(),
             Self::TooManyPending => "ack_too_many",
             Self::Emit(error) => error.code(),
             Self::Answer(error) => error.code(),

@@ -1,6 +1,7 @@
 //! A complete Socket.IO server: Engine.IO v4 and Socket.IO v5, for axum, hyper and tower.
 #![doc = include_str!("../../../docs/guide/overview.md")]
 
+mod adapter;
 mod broadcast;
 mod config;
 mod error;
@@ -24,7 +25,22 @@ pub use kentongan_protocol::socket::{
 };
 
 pub use self::{
-    broadcast::{Answers, Broadcast, SocketInfo},
+    adapter::{
+        Adapter, AdapterError, Inbox, Missing, MissingNode, Signal,
+        codec::{
+            CLUSTER_VERSION, ClusterDecodeError, decode as decode_cluster_message,
+            encode as encode_cluster_message,
+        },
+        config::{ClusterConfig, ClusterLimits},
+        memory::{MemoryAdapter, MemoryCluster, MemoryLimits},
+        message::{
+            AckRequest, Answer, Audience, Body as ClusterBody, ClusterMessage, DisconnectScope,
+            Fault, Flags, InvalidName, NodeId, RequestId, SocketRecord,
+        },
+        remote::{AnySocket, FetchedSockets, RemoteSocket, SocketInfo},
+        server_event::{IntoServerReply, NodeAnswerError, NodeAnswers, ServerEvent},
+    },
+    broadcast::{Answers, Broadcast},
     config::{
         Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, Limits, Parser,
         SameSite, Transports,

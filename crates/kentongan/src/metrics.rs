@@ -48,6 +48,8 @@ pub enum RefusalCode {
     Timeout,
     /// An event or ack could not be sent.
     Emit,
+    /// A message of another node was no message, was not for this node, or was more than this node takes.
+    ClusterMessage,
 }
 
 /// What the server counts. Cheap to update; read it with [`Metrics::snapshot`].
@@ -73,6 +75,8 @@ pub struct Metrics {
     pub(crate) recovered: AtomicU64,
     pub(crate) not_recovered: AtomicU64,
     pub(crate) adapter_failures: AtomicU64,
+    pub(crate) cluster_losses: AtomicU64,
+    pub(crate) cluster_answers_missing: AtomicU64,
     refusals: [AtomicU64; RefusalCode::ALL.len()],
     disconnects: [AtomicU64; DisconnectReason::ALL.len()],
 }
@@ -121,6 +125,10 @@ pub struct MetricsSnapshot {
     pub not_recovered: u64,
     /// Messages that the adapter could not pass on to other nodes.
     pub adapter_failures: u64,
+    /// Times that the adapter told of messages between nodes that are lost, or may be.
+    pub cluster_losses: u64,
+    /// Nodes that were asked for something and did not answer, or not in time.
+    pub cluster_answers_missing: u64,
     /// Refusals by code.
     pub refusals: Vec<(RefusalCode, u64)>,
     /// Ends of sockets by reason.
@@ -153,6 +161,8 @@ impl Metrics {
             recovered: read(&self.recovered),
             not_recovered: read(&self.not_recovered),
             adapter_failures: read(&self.adapter_failures),
+            cluster_losses: read(&self.cluster_losses),
+            cluster_answers_missing: read(&self.cluster_answers_missing),
             refusals: RefusalCode::ALL
                 .iter()
                 .zip(&self.refusals)
@@ -201,7 +211,7 @@ impl MetricsSnapshot {
 
 impl RefusalCode {
     /// Every code, in the order of the counters.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::TransportUnknown,
         Self::SessionUnknown,
         Self::HandshakeMethod,
@@ -221,6 +231,7 @@ impl RefusalCode {
         Self::InvalidArguments,
         Self::Timeout,
         Self::Emit,
+        Self::ClusterMessage,
     ];
 
     /// The stable text of the code, for logs and exported labels.
@@ -246,6 +257,7 @@ impl RefusalCode {
             Self::InvalidArguments => "invalid_arguments",
             Self::Timeout => "timeout",
             Self::Emit => "emit",
+            Self::ClusterMessage => "cluster_message",
         }
     }
 }

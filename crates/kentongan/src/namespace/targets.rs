@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
-use crate::id::Sid;
+use crate::{adapter::message::Audience, id::Sid};
 
 /// Sockets of a namespace: all, or those in any of `rooms`; without those in any of `except`. A room is a name or a
 /// socket's id. Every socket is counted once.
@@ -27,6 +27,18 @@ impl Targets {
         }
     }
 
+    /// The same for other nodes, which know rooms and ids by their names.
+    pub(crate) fn audience(&self) -> Audience {
+        let name = |id: Sid| ByteString::from(&*id.text());
+        let mut except = self.except.to_vec();
+        except.extend(self.except_socket.map(name));
+        let rooms = match self.socket {
+            Some(id) => vec![name(id)],
+            None => self.rooms.to_vec(),
+        };
+        Audience { rooms, except }
+    }
+
     /// Whether a socket with this id and these rooms is meant.
     pub(crate) fn include(&self, id: Sid, rooms: &[ByteString]) -> bool {
         let text = id.text();
@@ -38,6 +50,16 @@ impl Targets {
             return false;
         }
         (self.rooms.is_empty() || in_any(&self.rooms)) && !in_any(&self.except)
+    }
+}
+
+impl From<Audience> for Targets {
+    fn from(audience: Audience) -> Self {
+        Self {
+            rooms: audience.rooms.into(),
+            except: audience.except.into(),
+            ..Self::default()
+        }
     }
 }
 
