@@ -1,6 +1,7 @@
 //! A complete Socket.IO server: Engine.IO v4 and Socket.IO v5, for axum, hyper and tower.
 #![doc = include_str!("../../../docs/guide/overview.md")]
 
+mod admission;
 mod broadcast;
 mod config;
 mod error;
@@ -25,8 +26,8 @@ pub use kentongan_protocol::socket::{
 pub use self::{
     broadcast::{Answers, Broadcast, SocketInfo},
     config::{
-        Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, Limits, Parser,
-        SameSite, Transports,
+        BodyRate, Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, IpNet,
+        Limits, Parser, Rate, RateLimits, SameSite, Transports, UnauthenticatedLimits,
     },
     error::{AckError, EmitError, JoinError, Refusal},
     handler::{

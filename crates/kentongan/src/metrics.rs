@@ -44,10 +44,20 @@ pub enum RefusalCode {
     EventMiddleware,
     /// Arguments that do not fit the handler's types.
     InvalidArguments,
-    /// No namespace was joined in time, or attachments did not arrive.
+    /// A request head, a handshake, an upgrade, a namespace or attachments did not come in time.
     Timeout,
     /// An event or ack could not be sent.
     Emit,
+    /// A request line, or headers, above the limits of [`ServeConfig`](crate::ServeConfig).
+    RequestHead,
+    /// A polling body came in too slowly.
+    BodyTooSlow,
+    /// An event above the rate of its socket or address.
+    RateLimited,
+    /// Too many connections that have joined no namespace yet.
+    UnauthenticatedTooMany,
+    /// Too much for a connection that has joined no namespace yet.
+    UnauthenticatedBytes,
 }
 
 /// What the server counts. Cheap to update; read it with [`Metrics::snapshot`].
@@ -73,6 +83,7 @@ pub struct Metrics {
     pub(crate) recovered: AtomicU64,
     pub(crate) not_recovered: AtomicU64,
     pub(crate) adapter_failures: AtomicU64,
+    pub(crate) reads_paused: AtomicU64,
     refusals: [AtomicU64; RefusalCode::ALL.len()],
     disconnects: [AtomicU64; DisconnectReason::ALL.len()],
 }
@@ -121,6 +132,8 @@ pub struct MetricsSnapshot {
     pub not_recovered: u64,
     /// Messages that the adapter could not pass on to other nodes.
     pub adapter_failures: u64,
+    /// Times that a session was not read for a while, because it kept sending above its rate.
+    pub reads_paused: u64,
     /// Refusals by code.
     pub refusals: Vec<(RefusalCode, u64)>,
     /// Ends of sockets by reason.
@@ -153,6 +166,7 @@ impl Metrics {
             recovered: read(&self.recovered),
             not_recovered: read(&self.not_recovered),
             adapter_failures: read(&self.adapter_failures),
+            reads_paused: read(&self.reads_paused),
             refusals: RefusalCode::ALL
                 .iter()
                 .zip(&self.refusals)
@@ -201,7 +215,7 @@ impl MetricsSnapshot {
 
 impl RefusalCode {
     /// Every code, in the order of the counters.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::TransportUnknown,
         Self::SessionUnknown,
         Self::HandshakeMethod,
@@ -221,6 +235,11 @@ impl RefusalCode {
         Self::InvalidArguments,
         Self::Timeout,
         Self::Emit,
+        Self::RequestHead,
+        Self::BodyTooSlow,
+        Self::RateLimited,
+        Self::UnauthenticatedTooMany,
+        Self::UnauthenticatedBytes,
     ];
 
     /// The stable text of the code, for logs and exported labels.
@@ -246,6 +265,11 @@ impl RefusalCode {
             Self::InvalidArguments => "invalid_arguments",
             Self::Timeout => "timeout",
             Self::Emit => "emit",
+            Self::RequestHead => "request_head",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::RateLimited => "rate_limited",
+            Self::UnauthenticatedTooMany => "unauthenticated_too_many",
+            Self::UnauthenticatedBytes => "unauthenticated_bytes",
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod driver;
 pub(crate) mod engine;
 pub(crate) mod io;
+pub(crate) mod rates;
 pub(crate) mod raw;
 pub(crate) mod shared;
 pub(crate) mod slots;

@@ -216,9 +216,7 @@ impl Driver {
             && reads < READS_PER_TURN
             && self.phase == Phase::Open
         {
-            match websocket.poll_read(cx, &session.engine.config, |received| {
-                self.take_frame(&received)
-            }) {
+            match websocket.poll_read(cx, session.config(), |received| self.take_frame(&received)) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(_)) => reads += 1,
                 Poll::Ready(Err(reason)) => ended = Some(reason),
@@ -415,6 +413,7 @@ impl Driver {
         let session = &self.session;
         let engine = &session.engine;
         engine.table.remove(&session.id);
+        session.set_joined();
         let open = match session.transport() {
             Transport::Polling => &engine.metrics.polling_open,
             Transport::WebSocket => &engine.metrics.websocket_open,

@@ -5,7 +5,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -27,6 +30,8 @@ use parking_lot::Mutex;
 
 use super::{engine::Engine, websocket::WebSocket};
 use crate::{
+    admission::address::Prefix,
+    config::Config,
     handshake::Handshake,
     id::Sid,
     metrics::{self, RefusalCode},
@@ -36,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) id: Sid,
     pub(crate) engine: Arc<Engine>,
     pub(crate) handshake: Handshake,
+    /// It has been in a namespace, or is over.
+    joined: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -91,6 +98,7 @@ impl Session {
             id: Sid::random(),
             engine: Arc::clone(engine),
             handshake,
+            joined: AtomicBool::new(false),
             state: Mutex::new(State {
                 machine: Machine::new(transport, now()),
                 task: None,
@@ -100,6 +108,30 @@ impl Session {
                 inbox_full: false,
             }),
         })
+    }
+
+    // --- admission ---
+
+    /// Middleware of a namespace has let the client in, or the session is over: it is not counted as unauthenticated
+    /// any more.
+    pub(crate) fn set_joined(&self) {
+        if !self.joined.swap(true, Ordering::AcqRel) {
+            let prefix = self.handshake.address().map(Prefix::from);
+            self.engine.admission.leave(prefix);
+        }
+    }
+
+    pub(crate) fn is_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
+    }
+
+    /// The settings for what this client may send now.
+    pub(crate) fn config(&self) -> &Config {
+        if self.is_joined() {
+            &self.engine.config
+        } else {
+            &self.engine.unauthenticated_config
+        }
     }
 
     // --- application ---
@@ -200,7 +232,7 @@ impl Session {
     pub(crate) fn take_payload(&self, body: &[u8]) -> Result<(), InvalidPayload> {
         let engine = &self.engine;
         metrics::add(&engine.metrics.bytes_in, body.len());
-        let mut packets = match payload::decode(body, &engine.config.limits) {
+        let mut packets = match payload::decode(body, &self.config().limits) {
             Ok(packets) => packets,
             Err(error) => return self.refuse_payload(error.code()),
         };
