@@ -2,11 +2,15 @@
 //!
 //! Owns names, defaults and the relations between them; it must not know how any setting is carried out.
 
+mod admission;
+
 use std::{fmt, sync::Arc, time::Duration};
 
+pub use ipnet::IpNet;
 use kentongan_protocol::engine::session::SessionConfig;
 pub use kentongan_protocol::{limits::Limits, socket::args::Parser};
 
+pub use self::admission::{BodyRate, Rate, RateLimits, UnauthenticatedLimits};
 use crate::{
     adapter::config::ClusterConfig,
     http::{cors::Cors, hooks::HttpHooks},
@@ -39,6 +43,8 @@ pub struct Config {
     pub upgrade_timeout: Duration,
     /// How long a closing session may wait for its client to fetch what is left. 30 s, as in Node.
     pub close_timeout: Duration,
+    /// How long a handshake may take from its request to the open session, with `hooks.allow_request`. 5 s.
+    pub open_timeout: Duration,
     /// How long a session may stay without any namespace. 45 s, as in Node.
     pub connect_timeout: Duration,
     /// How long the attachments of one packet may take to arrive after its header. 10 s.
@@ -51,6 +57,15 @@ pub struct Config {
     pub limits: Limits,
     /// What one session, and the server as a whole, may hold.
     pub held: HeldLimits,
+    /// How slowly a polling body may come in. 1 KiB per second after 5 s; `None` sets no bound.
+    pub body_rate: Option<BodyRate>,
+    /// How many events clients may send per second. No limit: see [`RateLimits::recommended`].
+    pub rates: RateLimits,
+    /// Limits on connections that have joined no namespace yet.
+    pub unauthenticated: UnauthenticatedLimits,
+    /// Proxies in front of the server, whose `X-Forwarded-For` is believed. None: then the address of a client is that
+    /// of the peer.
+    pub trusted_proxies: Vec<IpNet>,
     /// The packet format. JSON; msgpack needs the clients to use `socket.io-msgpack-parser`.
     pub parser: Parser,
     /// A cookie with the session id on polling handshakes, for load balancers. None.
@@ -194,6 +209,16 @@ impl Config {
                 "must hold at least one message: raise it to limits.message_bytes_max",
             );
         }
+        self.rates.validate()?;
+        if self
+            .body_rate
+            .is_some_and(|rate| rate.bytes_per_second_min == 0)
+        {
+            return refuse(
+                "body_rate",
+                "must be at least 1 byte per second; None sets no bound",
+            );
+        }
         if self.limits.message_bytes_max == 0
             || self.limits.payload_packets_max == 0
             || self.limits.fragments_max == 0
@@ -296,12 +321,17 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(30),
+            open_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(45),
             attachments_timeout: Duration::from_secs(10),
             ack_timeout: Duration::from_secs(30),
             middleware_timeout: Duration::from_secs(30),
             limits: Limits::default(),
             held: HeldLimits::default(),
+            body_rate: Some(BodyRate::default()),
+            rates: RateLimits::default(),
+            unauthenticated: UnauthenticatedLimits::default(),
+            trusted_proxies: Vec::new(),
             parser: Parser::Json,
             cookie: None,
             cors: Cors::default(),

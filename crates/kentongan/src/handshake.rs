@@ -4,9 +4,13 @@
 
 use std::{borrow::Cow, net::IpAddr, net::SocketAddr, time::SystemTime};
 
-use http::{Extensions, header, request::Parts, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, header, request::Parts, uri::PathAndQuery};
 
-use crate::{config::HandshakeRetention, http::query};
+use crate::{
+    admission::address::client_address,
+    config::{Config, HandshakeRetention},
+    http::query,
+};
 
 /// The address of the peer, put into the request's extensions by [`Server::serve`](crate::Server::serve).
 #[derive(Debug, Clone, Copy)]
@@ -24,12 +28,29 @@ pub struct Handshake {
     extensions: Extensions,
 }
 
+/// The address of the client that sent a request.
+pub(crate) fn client(
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    config: &Config,
+) -> Option<IpAddr> {
+    let peer = extensions.get::<PeerAddr>().map(|peer| peer.0.ip());
+    #[cfg(feature = "axum")]
+    let peer = peer.or_else(|| {
+        extensions
+            .get::<axum::extract::ConnectInfo<SocketAddr>>()
+            .map(|info| info.0.ip())
+    });
+    peer.map(|peer| client_address(peer, headers, &config.trusted_proxies))
+}
+
 impl Handshake {
-    pub(crate) fn new(parts: &mut Parts, retention: HandshakeRetention) -> Self {
+    pub(crate) fn new(parts: &mut Parts, config: &Config) -> Self {
+        let address = client(&parts.headers, &parts.extensions, config);
         let uri = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
         let mut text = String::from(uri);
         let uri_bytes = u32::try_from(uri.len()).expect("http bounds a URI to 64 KiB");
-        if retention == HandshakeRetention::Session {
+        if config.handshake_retention == HandshakeRetention::Session {
             for (name, value) in &parts.headers {
                 text.push_str(name.as_str());
                 text.push_str(": ");
@@ -42,13 +63,9 @@ impl Handshake {
             .get("x-forwarded-proto")
             .is_some_and(|proto| proto.as_bytes() == b"https");
         let mut extensions = std::mem::take(&mut parts.extensions);
-        let address = extensions.remove::<PeerAddr>().map(|peer| peer.0.ip());
+        extensions.remove::<PeerAddr>();
         #[cfg(feature = "axum")]
-        let address = address.or_else(|| {
-            extensions
-                .remove::<axum::extract::ConnectInfo<SocketAddr>>()
-                .map(|info| info.0.ip())
-        });
+        extensions.remove::<axum::extract::ConnectInfo<SocketAddr>>();
         Self {
             text: text.into(),
             uri_bytes,
@@ -107,7 +124,8 @@ impl Handshake {
         query::pairs(self.uri().split_once('?').map_or("", |(_, query)| query))
     }
 
-    /// Address of the peer; behind a proxy that is the proxy. `None` when the server in front did not tell.
+    /// Address of the client: that of the peer, unless the peer is one of `Config::trusted_proxies`; then what the
+    /// proxies say. `None` when the server in front did not tell.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         self.address

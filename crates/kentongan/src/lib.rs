@@ -2,6 +2,7 @@
 #![doc = include_str!("../../../docs/guide/overview.md")]
 
 mod adapter;
+mod admission;
 mod broadcast;
 mod config;
 mod error;
@@ -42,8 +43,8 @@ pub use self::{
     },
     broadcast::{Answers, Broadcast},
     config::{
-        Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, Limits, Parser,
-        SameSite, Transports,
+        BodyRate, Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, IpNet,
+        Limits, Parser, Rate, RateLimits, SameSite, Transports, UnauthenticatedLimits,
     },
     error::{AckError, EmitError, JoinError, Refusal},
     handler::{

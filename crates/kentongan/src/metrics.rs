@@ -44,12 +44,22 @@ pub enum RefusalCode {
     EventMiddleware,
     /// Arguments that do not fit the handler's types.
     InvalidArguments,
-    /// No namespace was joined in time, or attachments did not arrive.
+    /// A request head, a handshake, an upgrade, a namespace or attachments did not come in time.
     Timeout,
     /// An event or ack could not be sent.
     Emit,
     /// A message of another node was no message, was not for this node, or was more than this node takes.
     ClusterMessage,
+    /// A request line, or headers, above the limits of [`ServeConfig`](crate::ServeConfig).
+    RequestHead,
+    /// A polling body came in too slowly.
+    BodyTooSlow,
+    /// An event above the rate of its socket or address.
+    RateLimited,
+    /// Too many connections that have joined no namespace yet.
+    UnauthenticatedTooMany,
+    /// Too much for a connection that has joined no namespace yet.
+    UnauthenticatedBytes,
 }
 
 /// What the server counts. Cheap to update; read it with [`Metrics::snapshot`].
@@ -77,6 +87,7 @@ pub struct Metrics {
     pub(crate) adapter_failures: AtomicU64,
     pub(crate) cluster_losses: AtomicU64,
     pub(crate) cluster_answers_missing: AtomicU64,
+    pub(crate) reads_paused: AtomicU64,
     refusals: [AtomicU64; RefusalCode::ALL.len()],
     disconnects: [AtomicU64; DisconnectReason::ALL.len()],
 }
@@ -129,6 +140,8 @@ pub struct MetricsSnapshot {
     pub cluster_losses: u64,
     /// Nodes that were asked for something and did not answer, or not in time.
     pub cluster_answers_missing: u64,
+    /// Times that a session was not read for a while, because it kept sending above its rate.
+    pub reads_paused: u64,
     /// Refusals by code.
     pub refusals: Vec<(RefusalCode, u64)>,
     /// Ends of sockets by reason.
@@ -163,6 +176,7 @@ impl Metrics {
             adapter_failures: read(&self.adapter_failures),
             cluster_losses: read(&self.cluster_losses),
             cluster_answers_missing: read(&self.cluster_answers_missing),
+            reads_paused: read(&self.reads_paused),
             refusals: RefusalCode::ALL
                 .iter()
                 .zip(&self.refusals)
@@ -211,7 +225,7 @@ impl MetricsSnapshot {
 
 impl RefusalCode {
     /// Every code, in the order of the counters.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::TransportUnknown,
         Self::SessionUnknown,
         Self::HandshakeMethod,
@@ -232,6 +246,11 @@ impl RefusalCode {
         Self::Timeout,
         Self::Emit,
         Self::ClusterMessage,
+        Self::RequestHead,
+        Self::BodyTooSlow,
+        Self::RateLimited,
+        Self::UnauthenticatedTooMany,
+        Self::UnauthenticatedBytes,
     ];
 
     /// The stable text of the code, for logs and exported labels.
@@ -258,6 +277,11 @@ impl RefusalCode {
             Self::Timeout => "timeout",
             Self::Emit => "emit",
             Self::ClusterMessage => "cluster_message",
+            Self::RequestHead => "request_head",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::RateLimited => "rate_limited",
+            Self::UnauthenticatedTooMany => "unauthenticated_too_many",
+            Self::UnauthenticatedBytes => "unauthenticated_bytes",
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod engine;
 mod flush;
 pub(crate) mod flusher;
 pub(crate) mod io;
+pub(crate) mod rates;
 pub(crate) mod raw;
 pub(crate) mod shared;
 pub(crate) mod slots;

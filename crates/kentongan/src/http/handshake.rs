@@ -10,13 +10,21 @@ use super::reply::{self, Body, Refusal};
 use crate::{
     config::{Cookie, SameSite},
     handshake::Handshake,
-    session::{engine::Engine, shared::Session},
+    session::{
+        engine::{Admitted, Engine},
+        shared::Session,
+    },
 };
 
 /// Opens a session and answers with its open packet.
-pub(crate) fn polling(engine: &Arc<Engine>, mut parts: Parts) -> Result<Response<Body>, Refusal> {
-    let handshake = Handshake::new(&mut parts, engine.config.handshake_retention);
+pub(crate) fn polling(
+    engine: &Arc<Engine>,
+    mut parts: Parts,
+    admitted: Admitted,
+) -> Result<Response<Body>, Refusal> {
+    let handshake = Handshake::new(&mut parts, &engine.config);
     let session = engine.open(handshake).ok_or(Refusal::Unavailable)?;
+    admitted.hand_over();
     let upgrades: &[&str] = if engine.session.allow_upgrades {
         &["websocket"]
     } else {

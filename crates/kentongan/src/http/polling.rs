@@ -44,9 +44,17 @@ where
         session.close(CloseReason::TransportError("invalid content"), Flush::No);
         return Ok(reply::empty(StatusCode::BAD_REQUEST));
     }
-    let body = match body::read(body, session.engine.config.limits.message_bytes_max).await {
+    let config = session.config();
+    let body = match body::read(body, config.limits.message_bytes_max, config.body_rate).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => return Err(Refusal::PayloadTooLarge),
+        Err(BodyError::TooSlow) => {
+            session.close(
+                CloseReason::TransportError("data request too slow"),
+                Flush::No,
+            );
+            return Err(Refusal::BodyTooSlow);
+        }
         Err(BodyError::Aborted) => {
             session.close(
                 CloseReason::TransportError("data request connection closed prematurely"),

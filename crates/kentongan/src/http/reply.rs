@@ -25,6 +25,18 @@ pub(crate) enum Refusal {
     Overlap,
     /// 405.
     Method,
+    /// 503: a handshake took longer than `Config::open_timeout`.
+    Late,
+    /// 408 with an empty body; the session is closed, since a part of what it sent is lost.
+    BodyTooSlow,
+    /// 414.
+    RequestLine,
+    /// 431.
+    Headers,
+    /// 429 with `Retry-After`: the address has too many connections in no namespace.
+    AddressUnauthenticated,
+    /// 503 with `Retry-After`: the server has too many connections in no namespace.
+    Unauthenticated,
 }
 
 impl Refusal {
@@ -39,6 +51,12 @@ impl Refusal {
             Self::Unavailable => RefusalCode::Unavailable,
             Self::PayloadTooLarge => RefusalCode::PayloadTooLarge,
             Self::Overlap => RefusalCode::Overlap,
+            Self::Late => RefusalCode::Timeout,
+            Self::BodyTooSlow => RefusalCode::BodyTooSlow,
+            Self::RequestLine | Self::Headers => RefusalCode::RequestHead,
+            Self::AddressUnauthenticated | Self::Unauthenticated => {
+                RefusalCode::UnauthenticatedTooMany
+            }
         }
     }
 
@@ -51,7 +69,13 @@ impl Refusal {
             Self::BadRequest => (3, "Bad request"),
             Self::Forbidden(message) => (4, message.as_str()),
             Self::ProtocolVersion => (5, "Unsupported protocol version"),
-            Self::Unavailable => return unavailable(),
+            Self::Unavailable | Self::Unauthenticated | Self::Late => {
+                return unavailable(StatusCode::SERVICE_UNAVAILABLE);
+            }
+            Self::AddressUnauthenticated => return unavailable(StatusCode::TOO_MANY_REQUESTS),
+            Self::BodyTooSlow => return last(StatusCode::REQUEST_TIMEOUT),
+            Self::RequestLine => return last(StatusCode::URI_TOO_LONG),
+            Self::Headers => return last(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
             Self::PayloadTooLarge => return empty(StatusCode::PAYLOAD_TOO_LARGE),
             Self::Overlap => return empty(StatusCode::BAD_REQUEST),
             Self::Method => return empty(StatusCode::METHOD_NOT_ALLOWED),
@@ -86,12 +110,23 @@ pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn unavailable() -> Response<Body> {
-    let mut response = with_type(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "application/json",
-        Bytes::from_static(br#"{"code":6,"message":"Server is full or shutting down"}"#),
-    );
+/// An answer after which the connection is not used any more.
+fn last(status: StatusCode) -> Response<Body> {
+    let mut response = empty(status);
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Try again later: the server, or what it has for this address, is full.
+fn unavailable(status: StatusCode) -> Response<Body> {
+    let body: &[u8] = if status == StatusCode::TOO_MANY_REQUESTS {
+        br#"{"code":7,"message":"Too many connections"}"#
+    } else {
+        br#"{"code":6,"message":"Server is full or shutting down"}"#
+    };
+    let mut response = with_type(status, "application/json", Bytes::from_static(body));
     response
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));

@@ -10,10 +10,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_service::Service;
 
 use super::{
-    reply::{self, Body},
+    reply::{self, Body, Refusal},
     service::SocketIoService,
 };
-use crate::{handshake::PeerAddr, server::Server, session::engine::Engine};
+use crate::{handshake::PeerAddr, metrics::RefusalCode, server::Server, session::engine::Engine};
 
 /// Limits on HTTP connections of [`Server::serve`].
 #[derive(Debug, Clone)]
@@ -21,10 +21,12 @@ use crate::{handshake::PeerAddr, server::Server, session::engine::Engine};
 pub struct ServeConfig {
     /// How long a request head may take. 5 s.
     pub head_timeout: Duration,
-    /// Headers of a request. 100 (CVE-2024-37890).
+    /// Headers of a request. 100 (CVE-2024-37890); beyond it the answer is 431.
     pub headers_max: usize,
-    /// Bytes of a request head. 16 KiB (CVE-2023-43669).
-    pub head_bytes_max: usize,
+    /// Bytes of a request line without its line end. 8 KiB; beyond it the answer is 414.
+    pub request_line_bytes_max: usize,
+    /// Bytes of all headers, each as `name: value` with its line end. 16 KiB (CVE-2023-43669); beyond it the answer is 431.
+    pub headers_bytes_max: usize,
 }
 
 impl Default for ServeConfig {
@@ -32,7 +34,8 @@ impl Default for ServeConfig {
         Self {
             head_timeout: Duration::from_secs(5),
             headers_max: 100,
-            head_bytes_max: 16 * 1024,
+            request_line_bytes_max: 8 * 1024,
+            headers_bytes_max: 16 * 1024,
         }
     }
 }
@@ -94,10 +97,19 @@ where
     // Small frames must not wait for each other's acknowledgements.
     let _ = stream.set_nodelay(true);
     let own = SocketIoService::new(&engine);
+    let metrics = Arc::clone(&engine.metrics);
+    let limits = config.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (own, mut fallback) = (own.clone(), fallback.clone());
         let is_own = engine.takes(request.uri().path());
+        let refused = limits.check(&request).err();
+        if let Some(refusal) = &refused {
+            engine.metrics.refused(refusal.code());
+        }
         async move {
+            if let Some(refusal) = refused {
+                return Ok(refusal.response());
+            }
             if is_own {
                 request.extensions_mut().insert(PeerAddr(peer));
                 return match hyper::service::Service::call(&own, request).await {
@@ -112,12 +124,51 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
         .max_headers(config.headers_max)
-        .max_buf_size(config.head_bytes_max)
+        .max_buf_size(config.head_bytes_max())
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
         tracing::debug!(%error, "http connection ended");
+        if error.is_parse_too_large() {
+            metrics.refused(RefusalCode::RequestHead);
+        } else if error.is_timeout() {
+            metrics.refused(RefusalCode::Timeout);
+        } else if error.is_parse() {
+            metrics.refused(RefusalCode::BadRequest);
+        }
+    }
+}
+
+impl ServeConfig {
+    /// What hyper may hold of a head: a coarse bound, since it reads in blocks. The exact ones are in [`Self::check`].
+    fn head_bytes_max(&self) -> usize {
+        self.request_line_bytes_max
+            .saturating_add(self.headers_bytes_max)
+            .saturating_add(LINE_ENDS)
+            .max(HYPER_BUFFER_MIN)
+    }
+
+    fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let uri = request.uri();
+        let origin = uri
+            .scheme_str()
+            .map_or(0, |scheme| scheme.len() + "://".len())
+            + uri.authority().map_or(0, |host| host.as_str().len());
+        let target = origin + uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let line = request.method().as_str().len() + target + "  HTTP/1.1".len();
+        if line > self.request_line_bytes_max {
+            return Err(Refusal::RequestLine);
+        }
+        let headers: usize = request
+            .headers()
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len())
+            .sum();
+        if headers > self.headers_bytes_max {
+            return Err(Refusal::Headers);
+        }
+        Ok(())
     }
 }
 
@@ -143,3 +194,7 @@ impl Service<Request<Incoming>> for NotFound {
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Of the request line, and of the empty line.
+const LINE_ENDS: usize = 4;
+/// hyper panics below it.
+const HYPER_BUFFER_MIN: usize = 8192;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, request::Parts};
 use http_body::Body as HttpBody;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -20,7 +20,7 @@ use super::{
     reply::{self, Body, Refusal},
     upgrade,
 };
-use crate::session::engine::Engine;
+use crate::{admission::unauthenticated::Crowd, handshake::client, session::engine::Engine};
 
 /// A [`tower_service::Service`] for Engine.IO requests. Cheap to clone.
 #[derive(Clone)]
@@ -151,19 +151,22 @@ where
     if websocket && !is_upgrade {
         return Err(Refusal::BadRequest);
     }
-    if let Some(allow) = &engine.config.hooks.allow_request {
-        allow(&parts).await.map_err(Refusal::Forbidden)?;
-    }
+    engine.allow(&parts).await?;
     if query.eio.as_deref() != Some(PROTOCOL_REVISION) {
         return Err(Refusal::ProtocolVersion);
     }
     if engine.is_closing() || engine.is_full() {
         return Err(Refusal::Unavailable);
     }
+    let address = client(&parts.headers, &parts.extensions, &engine.config);
+    let admitted = engine.admit(address).map_err(|crowd| match crowd {
+        Crowd::Address => Refusal::AddressUnauthenticated,
+        Crowd::Total => Refusal::Unauthenticated,
+    })?;
     if websocket {
-        upgrade::open(engine, &query, parts)
+        upgrade::open(engine, &query, parts, admitted)
     } else {
-        handshake::polling(engine, parts)
+        handshake::polling(engine, parts, admitted)
     }
 }
 
@@ -227,6 +230,17 @@ where
 }
 
 impl Engine {
+    /// Asks the application's hook, which has no longer than a handshake may take.
+    pub(crate) async fn allow(&self, parts: &Parts) -> Result<(), Refusal> {
+        let Some(allow) = &self.config.hooks.allow_request else {
+            return Ok(());
+        };
+        tokio::time::timeout(self.config.open_timeout, allow(parts))
+            .await
+            .map_err(|_| Refusal::Late)?
+            .map_err(Refusal::Forbidden)
+    }
+
     /// Whether a path is ours: the prefix, as Node does it.
     pub(crate) fn takes(&self, path: &str) -> bool {
         let config = &self.config;

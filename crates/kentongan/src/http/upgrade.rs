@@ -1,6 +1,9 @@
 //! WebSockets: as the first transport of a session, and as the probe of one that polls.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header, request::Parts};
 use hyper::upgrade::OnUpgrade;
@@ -22,8 +25,8 @@ use crate::{
     handshake::Handshake,
     metrics::RefusalCode,
     session::{
-        engine::Engine,
-        shared::Session,
+        engine::{Admitted, Engine},
+        shared::{Session, now},
         websocket::{WebSocket, reader::Received},
     },
 };
@@ -33,22 +36,25 @@ pub(crate) fn open(
     engine: &Arc<Engine>,
     query: &Query<'_>,
     mut parts: Parts,
+    admitted: Admitted,
 ) -> Result<Response<Body>, Refusal> {
     let (on_upgrade, mut response, deflate) = accept(engine, &mut parts)?;
     let base64 = query.base64;
-    let handshake = Handshake::new(&mut parts, engine.config.handshake_retention);
+    let handshake = Handshake::new(&mut parts, &engine.config);
     let engine = Arc::clone(engine);
     if let Some(change) = &engine.config.hooks.initial_headers {
         change(response.headers_mut());
     }
     tokio::spawn(async move {
-        let Some(mut websocket) = established(on_upgrade, deflate, base64).await else {
+        let Some(mut websocket) = established(on_upgrade, &engine, deflate, base64).await else {
             return;
         };
         // The open packet is the first frame; the task writes it in its first turn.
         let session = engine.prepare(handshake);
         websocket.writer.queue_text(&open_packet(&session, &[]));
-        if !engine.start(&session, Some(websocket)) {
+        if engine.start(&session, Some(websocket)) {
+            admitted.hand_over();
+        } else {
             // Another handshake took the last place after the 101 was sent.
             engine.metrics.refused(RefusalCode::Unavailable);
         }
@@ -63,11 +69,12 @@ pub(crate) async fn probe(
     mut parts: Parts,
 ) -> Result<Response<Body>, Refusal> {
     let engine = &session.engine;
-    if let Some(allow) = &engine.config.hooks.allow_request {
-        allow(&parts).await.map_err(Refusal::Forbidden)?;
-    }
+    engine.allow(&parts).await?;
     let (on_upgrade, response, deflate) = accept(engine, &mut parts)?;
     let probe = session.begin_probe().map_err(polling::refusal)?;
+    let deadline = session
+        .machine(|machine| machine.probe_deadline(probe))
+        .unwrap_or_else(now);
     let (session, base64) = (Arc::clone(session), query.base64);
     tokio::spawn(async move {
         let open = OpenProbe {
@@ -75,13 +82,10 @@ pub(crate) async fn probe(
             probe,
         };
         let engine = &session.engine;
-        let Some(websocket) = established(on_upgrade, deflate, base64).await else {
+        let Some(websocket) = established(on_upgrade, engine, deflate, base64).await else {
             return;
         };
-        let timeout = engine.config.upgrade_timeout;
-        if let Ok(Some(websocket)) =
-            tokio::time::timeout(timeout, run_probe(&open, websocket)).await
-        {
+        if let Some(websocket) = run_probe(&open, websocket, deadline).await {
             session.upgraded(websocket);
         }
     });
@@ -100,11 +104,15 @@ impl Drop for OpenProbe<'_> {
     }
 }
 
-/// Speaks with a probing WebSocket until it wins (then it is returned) or loses (then it is closed).
-async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<WebSocket> {
-    let config = &open.session.engine.config;
+/// Speaks with a probing WebSocket until it wins (then it is returned), loses or runs out of time (then it is closed).
+async fn run_probe(
+    open: &OpenProbe<'_>,
+    mut websocket: WebSocket,
+    deadline: Instant,
+) -> Option<WebSocket> {
+    let config = open.session.config();
     let mut look = tokio::time::interval(LOOK_INTERVAL);
-    let won = std::future::poll_fn(|cx| {
+    let speak = std::future::poll_fn(|cx| {
         while look.poll_tick(cx).is_ready() {
             // Another probe has won, or the session is over: nothing on this socket would tell.
             let probe = open.probe;
@@ -149,12 +157,18 @@ async fn run_probe(open: &OpenProbe<'_>, mut websocket: WebSocket) -> Option<Web
                 std::task::Poll::Pending => return std::task::Poll::Pending,
             }
         }
-    })
-    .await;
-    if won {
+    });
+    let won = tokio::time::timeout_at(deadline.into(), speak).await;
+    if won == Ok(true) {
         return Some(websocket);
     }
-    websocket.writer.close(None);
+    // The session forgets the probe at the same moment, so `speak` may be the one to notice. Too slow is against the
+    // rules of this server; having lost to another probe is not.
+    let is_late = won.is_err() || deadline <= now();
+    if is_late {
+        open.session.engine.metrics.refused(RefusalCode::Timeout);
+    }
+    websocket.writer.close(is_late.then_some(POLICY_VIOLATION));
     let farewell = std::future::poll_fn(|cx| {
         let _ = websocket.writer.poll_write(cx, config, |_, _, _| {});
         let _ = websocket.writer.poll_shutdown(cx);
@@ -223,8 +237,16 @@ fn insert(headers: &mut http::HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-async fn established(on_upgrade: OnUpgrade, deflate: bool, base64: bool) -> Option<WebSocket> {
-    let upgraded = on_upgrade.await.ok()?;
+async fn established(
+    on_upgrade: OnUpgrade,
+    engine: &Engine,
+    deflate: bool,
+    base64: bool,
+) -> Option<WebSocket> {
+    let upgraded = tokio::time::timeout(engine.config.open_timeout, on_upgrade)
+        .await
+        .ok()?
+        .ok()?;
     Some(WebSocket::new(upgraded, deflate, base64))
 }
 
@@ -233,3 +255,5 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a probe looks whether it may still win.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 const FULL_WINDOW_BITS: u8 = 15;
+/// RFC 6455, section 7.4.1.
+const POLICY_VIOLATION: u16 = 1008;

@@ -261,7 +261,7 @@ impl Driver {
             && self.phase == Phase::Open
         {
             let mut goes_on = true;
-            match websocket.poll_read(cx, &session.engine.config, &mut answer, |received| {
+            match websocket.poll_read(cx, session.config(), &mut answer, |received| {
                 goes_on = self.take_frame(&received, &mut Context::from_waker(waker));
                 goes_on
             }) {
@@ -435,6 +435,7 @@ impl Driver {
         let session = &self.session;
         let engine = &session.engine;
         engine.table.remove(&session.id);
+        session.set_joined();
         let open = match session.transport() {
             Transport::Polling => &engine.metrics.polling_open,
             Transport::WebSocket => &engine.metrics.websocket_open,

@@ -1,8 +1,11 @@
 //! What all sessions of one server share.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use kentongan_protocol::{
@@ -19,7 +22,8 @@ use super::{
     websocket::WebSocket,
 };
 use crate::{
-    config::SharedConfig,
+    admission::{Admission, address::Prefix, unauthenticated::Crowd},
+    config::{Config, SharedConfig},
     handshake::Handshake,
     id::Sid,
     metrics::{self, Metrics},
@@ -35,13 +39,23 @@ pub(crate) enum Application {
 
 pub(crate) struct Engine {
     pub(crate) config: SharedConfig,
+    /// The same, for sessions that have joined no namespace yet.
+    pub(crate) unauthenticated_config: SharedConfig,
     pub(crate) session: SessionConfig,
     pub(crate) connections: ConnectionConfig,
+    pub(crate) admission: Admission,
     pub(crate) table: SessionTable,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) application: Application,
     pub(crate) flusher: Arc<Flusher>,
     closing: AtomicBool,
+}
+
+/// A connection that is counted as unauthenticated; dropped, it is counted out.
+pub(crate) struct Admitted {
+    engine: Arc<Engine>,
+    prefix: Option<Prefix>,
+    is_handed_over: bool,
 }
 
 impl Engine {
@@ -52,6 +66,11 @@ impl Engine {
     ) -> Arc<Self> {
         let session = config.session();
         Arc::new(Self {
+            unauthenticated_config: unauthenticated(&config, &application),
+            admission: match application {
+                Application::SocketIo(_) => Admission::new(&config),
+                Application::Raw(_) => Admission::default(),
+            },
             connections: ConnectionConfig {
                 connect_timeout: config.connect_timeout,
                 attachment_timeout: config.attachments_timeout,
@@ -106,6 +125,17 @@ impl Engine {
         true
     }
 
+    /// Counts in a connection that has joined no namespace yet.
+    pub(crate) fn admit(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Admitted, Crowd> {
+        let prefix = address.map(Prefix::from);
+        self.admission.enter(prefix)?;
+        Ok(Admitted {
+            engine: Arc::clone(self),
+            prefix,
+            is_handed_over: false,
+        })
+    }
+
     pub(crate) fn find(&self, sid: &str) -> Option<Arc<Session>> {
         self.table.find(&sid.parse::<Sid>().ok()?)
     }
@@ -129,5 +159,33 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.flusher.close();
+    }
+}
+
+impl Admitted {
+    /// A session was started, which counts itself out ([`Session::set_joined`]).
+    pub(crate) fn hand_over(mut self) {
+        self.is_handed_over = true;
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        if !self.is_handed_over {
+            self.engine.admission.leave(self.prefix);
+        }
+    }
+}
+
+/// The settings for sessions that nobody has vouched for. Bare Engine.IO knows no namespaces to join.
+fn unauthenticated(config: &SharedConfig, application: &Application) -> SharedConfig {
+    let bytes_max = config.unauthenticated.message_bytes_max;
+    match application {
+        Application::SocketIo(_) if bytes_max < config.limits.message_bytes_max => {
+            let mut lower = Config::clone(config);
+            lower.limits.message_bytes_max = bytes_max;
+            Arc::new(lower)
+        }
+        _ => Arc::clone(config),
     }
 }

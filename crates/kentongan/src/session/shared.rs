@@ -6,7 +6,10 @@
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, Waker},
     time::Instant,
 };
@@ -31,6 +34,8 @@ use super::{
     websocket::{WebSocket, writer::WebSocketWriter},
 };
 use crate::{
+    admission::address::Prefix,
+    config::Config,
     handshake::Handshake,
     id::Sid,
     metrics::{self, RefusalCode},
@@ -40,6 +45,8 @@ pub(crate) struct Session {
     pub(crate) id: Sid,
     pub(crate) engine: Arc<Engine>,
     pub(crate) handshake: Handshake,
+    /// It has been in a namespace, or is over.
+    joined: AtomicBool,
     /// The WebSocket's writing half, while there is one. Its lock is taken before that of `state`.
     pub(super) writer: Mutex<Option<WebSocketWriter>>,
     pub(super) state: Mutex<State>,
@@ -140,6 +147,7 @@ impl Session {
             engine: Arc::clone(engine),
             handshake,
             writer: Mutex::new(None),
+            joined: AtomicBool::new(false),
             state: Mutex::new(State {
                 machine: Machine::new(transport, now()),
                 task: None,
@@ -149,6 +157,30 @@ impl Session {
                 on_list: false,
             }),
         })
+    }
+
+    // --- admission ---
+
+    /// Middleware of a namespace has let the client in, or the session is over: it is not counted as unauthenticated
+    /// any more.
+    pub(crate) fn set_joined(&self) {
+        if !self.joined.swap(true, Ordering::AcqRel) {
+            let prefix = self.handshake.address().map(Prefix::from);
+            self.engine.admission.leave(prefix);
+        }
+    }
+
+    pub(crate) fn is_joined(&self) -> bool {
+        self.joined.load(Ordering::Acquire)
+    }
+
+    /// The settings for what this client may send now.
+    pub(crate) fn config(&self) -> &Config {
+        if self.is_joined() {
+            &self.engine.config
+        } else {
+            &self.engine.unauthenticated_config
+        }
     }
 
     // --- application ---
@@ -255,7 +287,7 @@ impl Session {
     pub(crate) fn take_payload(&self, body: &[u8]) -> Result<(), InvalidPayload> {
         let engine = &self.engine;
         metrics::add(&engine.metrics.bytes_in, body.len());
-        let mut packets = match payload::decode(body, &engine.config.limits) {
+        let mut packets = match payload::decode(body, &self.config().limits) {
             Ok(packets) => packets,
             Err(error) => return self.refuse_payload(error.code()),
         };

@@ -28,10 +28,12 @@ use smallvec::SmallVec;
 
 use super::{
     engine::Application,
+    rates::{EventRates, Verdict},
     shared::{Session, now},
 };
 use crate::{
-    handler::run,
+    error::Refusal,
+    handler::{extract, run},
     id::Sid,
     metrics::{self, RefusalCode},
     namespace::connect::{self, Prepared},
@@ -46,6 +48,8 @@ pub(crate) struct Slots {
     slots: SmallVec<[Slot; 1]>,
     waiting_bytes: usize,
     waiting_events: usize,
+    /// `None` when the server sets no rates.
+    rates: Option<Box<EventRates>>,
 }
 
 /// What a client did that ends its session.
@@ -60,6 +64,8 @@ struct Slot {
     socket: Option<Socket>,
     inbox: VecDeque<Job>,
     running: Option<Running>,
+    /// Bytes of the CONNECT payload, held until the middleware has decided.
+    auth_bytes: u32,
     /// The disconnect handlers have been started: nothing comes after them.
     is_over: bool,
 }
@@ -118,6 +124,7 @@ impl Slots {
             slots: SmallVec::new(),
             waiting_bytes: 0,
             waiting_events: 0,
+            rates: EventRates::new(session, now()),
         }
     }
 
@@ -132,9 +139,7 @@ impl Slots {
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
-        let packet = self
-            .decoder
-            .handle_text(text, &session.engine.config.limits);
+        let packet = self.decoder.handle_text(text, &session.config().limits);
         self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
@@ -145,9 +150,7 @@ impl Slots {
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
-        let packet = self
-            .decoder
-            .handle_binary(data, &session.engine.config.limits);
+        let packet = self.decoder.handle_binary(data, &session.config().limits);
         self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
@@ -167,6 +170,9 @@ impl Slots {
     }
 
     fn take_packet(&mut self, packet: Packet, cx: &mut Context<'_>) -> Result<(), Violation> {
+        if !self.session.is_joined() {
+            self.check_unauthenticated(&packet)?;
+        }
         let limits = &self.session.engine.config.limits;
         match self
             .connections
@@ -204,7 +210,22 @@ impl Slots {
         Ok(())
     }
 
+    /// Nobody has vouched for this client yet: what is held for it has a bound of its own.
+    fn check_unauthenticated(&self, packet: &Packet) -> Result<(), Violation> {
+        let connecting: usize = self.slots.iter().map(|slot| slot.auth_bytes as usize).sum();
+        let unsent = self.session.machine(|machine| machine.outbox_bytes());
+        let held = connecting + auth_bytes(packet) as usize + unsent;
+        if held <= self.session.engine.config.unauthenticated.held_bytes_max {
+            return Ok(());
+        }
+        Err(Violation {
+            refusal: RefusalCode::UnauthenticatedBytes,
+            code: "unauthenticated_bytes",
+        })
+    }
+
     fn take_connect(&mut self, packet: Packet) {
+        let auth_bytes = auth_bytes(&packet);
         if let Packet::Connect { ns, auth } = packet {
             let mut inbox = VecDeque::with_capacity(1);
             inbox.push_back(Job::Connect(auth));
@@ -213,6 +234,7 @@ impl Slots {
                 socket: None,
                 inbox,
                 running: None,
+                auth_bytes,
                 is_over: false,
             });
         }
@@ -222,6 +244,9 @@ impl Slots {
         match packet {
             Packet::Event { ns, id, name, args } => {
                 metrics::add(&self.session.engine.metrics.events_in, 1);
+                if !self.is_within_rates(&ns) {
+                    return self.refuse_event(&ns, id, name, args);
+                }
                 let bytes = args.bytes_len();
                 let Some(index) = self.live(&ns) else { return };
                 let job = Job::Event { id, name, args };
@@ -243,6 +268,29 @@ impl Slots {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn is_within_rates(&mut self, ns: &ByteString) -> bool {
+        let Some(rates) = &mut self.rates else {
+            return true;
+        };
+        let metrics = &self.session.engine.metrics;
+        match rates.take(&self.session, now(), ns) {
+            Verdict::Pass => return true,
+            Verdict::Refuse => {}
+            Verdict::RefuseAndPause => metrics::add(&metrics.reads_paused, 1),
+        }
+        metrics.refused(RefusalCode::RateLimited);
+        false
+    }
+
+    /// An event above the rate: its acknowledgement says so, and no handler sees it.
+    fn refuse_event(&mut self, ns: &ByteString, id: Option<u64>, name: ByteString, args: Args) {
+        tracing::debug!(session = %self.session.id.shown(), namespace = %ns, event = %name, "event above the rate");
+        if let Some(socket) = self.socket_in(ns) {
+            extract::Context::event(socket, id, name, args)
+                .acknowledge_error(&Refusal::new("too many events").with_code("rate_limited"));
         }
     }
 
@@ -406,6 +454,9 @@ impl Slots {
                 if !self.connections.accept(&slot.ns) {
                     return false;
                 }
+                slot.auth_bytes = 0;
+                // Before the client can hear of it and send what only now is allowed.
+                self.session.set_joined();
                 match connect::activate(*prepared) {
                     Some((socket, auth, recovery)) => {
                         slot.running =
@@ -455,18 +506,35 @@ impl Slots {
     /// Whether so much waits that nothing more should be read.
     pub(crate) fn is_full(&self) -> bool {
         let held = &self.session.engine.config.held;
-        self.waiting_bytes > held.inbox_bytes_max || self.waiting_events >= held.inbox_events_max
+        self.waiting_bytes > held.inbox_bytes_max
+            || self.waiting_events >= held.inbox_events_max
+            || self.rates.as_ref().is_some_and(|rates| rates.is_paused())
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.connections
-            .poll_timeout(&self.session.engine.connections)
+        let connections = self
+            .connections
+            .poll_timeout(&self.session.engine.connections);
+        let paused = self.rates.as_ref().and_then(|rates| rates.deadline());
+        [connections, paused].into_iter().flatten().min()
     }
 
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
+        if let Some(rates) = &mut self.rates {
+            rates.handle_timeout(now);
+        }
         self.connections
             .handle_timeout(&self.session.engine.connections, now)
             .map(|violation| violation.code())
+    }
+}
+
+fn auth_bytes(packet: &Packet) -> u32 {
+    match packet {
+        Packet::Connect {
+            auth: Some(auth), ..
+        } => u32::try_from(auth.bytes_len()).unwrap_or(u32::MAX),
+        _ => 0,
     }
 }
 
