@@ -11,7 +11,14 @@
 
 mod support;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use kentongan::{
@@ -632,6 +639,41 @@ async fn a_full_queue_is_told_to_the_node_that_lacks_messages() {
     assert_eq!(third.metrics().snapshot().cluster_losses, 1);
 }
 
+/// Counts how often it is closed.
+#[derive(Default)]
+struct Counting(AtomicUsize);
+
+impl Adapter for Counting {
+    fn attach(&self, _: NodeId, _: ClusterLimits, _: Arc<dyn Inbox>) -> Result<(), AdapterError> {
+        Ok(())
+    }
+
+    fn publish(&self, _: ClusterMessage) -> Result<(), AdapterError> {
+        Ok(())
+    }
+
+    fn nodes(&self) -> Vec<NodeId> {
+        Vec::new()
+    }
+
+    fn close(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+#[tokio::test]
+async fn the_last_handle_of_a_server_closes_the_adapter() {
+    let adapter = Arc::<Counting>::default();
+    let mut config = Config::default();
+    config.cluster = Some(ClusterConfig::new(adapter.clone()));
+    let server = Server::new(config).unwrap();
+    let other = server.clone();
+    drop(server);
+    assert_eq!(adapter.0.load(Ordering::Acquire), 0);
+    drop(other);
+    assert_eq!(adapter.0.load(Ordering::Acquire), 1);
+}
+
 /// An adapter of somebody else's making.
 struct Broken(fn());
 
@@ -752,6 +794,16 @@ async fn limits_between_nodes_do_not_touch_local_clients() {
     assert_eq!(first.sockets.len(), 2);
     assert_eq!(second.sockets.len(), 1);
     assert_eq!(second.missing[0].why, Missing::TooManyRequests);
+    // So has a broadcast that wants answers: this node's clients are asked.
+    let asking = root.broadcast().timeout(support::PATIENCE);
+    let (_, answers, ()) = tokio::join!(
+        everyone.fetch_sockets(),
+        asking.emit_with_ack::<u32>("question", ()),
+        here.answer()
+    );
+    let answers = answers.unwrap();
+    assert_eq!(answers.missing_nodes[0].why, Missing::TooManyRequests);
+    assert_eq!(answers.into_values(), [0]);
     root.emit("news", "fence").unwrap();
     there.expect(r#"42["news","fence"]"#).await;
     nodes.assert_nothing_waits();

@@ -347,10 +347,14 @@ mod tests {
     fn refusals_have_codes() {
         let limits = ClusterLimits::default();
         let good = encode(&samples()[0], &limits).unwrap();
-        let mut few_bytes = ClusterLimits::default();
-        few_bytes.message_bytes_max = good.len() - 1;
-        let mut few_rooms = ClusterLimits::default();
-        few_rooms.message_rooms_max = 2;
+        let mut few_bytes = ClusterLimits {
+            message_bytes_max: good.len() - 1,
+            ..ClusterLimits::default()
+        };
+        let mut few_rooms = ClusterLimits {
+            message_rooms_max: 2,
+            ..ClusterLimits::default()
+        };
         let mut next_version = good.to_vec();
         next_version[0] += 1;
         let longer = [&good[..], &[0xc0]].concat();

@@ -6,6 +6,9 @@ use super::{Adapter, Signal};
 
 /// Makes a server a node of a cluster.
 ///
+/// Connection state recovery stays on its node: a client that comes back to another node is not recovered, and is told
+/// so with the reason ([`Recovery::Unknown`](crate::Recovery::Unknown)).
+///
 /// ```
 /// use std::time::Duration;
 /// use kentongan::{ClusterConfig, Config, MemoryCluster};

@@ -68,6 +68,33 @@ mod tests {
     use super::*;
 
     #[test]
+    fn other_nodes_get_ids_as_names_of_rooms() {
+        let (id, other) = (Sid::random(), Sid::random());
+        let names = |names: &[&str]| -> Vec<ByteString> {
+            names.iter().map(|name| ByteString::from(*name)).collect()
+        };
+        let targets = Targets {
+            rooms: ["a".into()].into(),
+            except: ["b".into()].into(),
+            socket: None,
+            except_socket: Some(id),
+        };
+        let expected = Audience {
+            rooms: names(&["a"]),
+            except: names(&["b", &id.text()]),
+        };
+        assert_eq!(targets.audience(), expected);
+        let expected = Audience {
+            rooms: names(&[&other.text()]),
+            except: Vec::new(),
+        };
+        assert_eq!(Targets::socket(other).audience(), expected);
+        let read = Targets::from(targets.audience());
+        assert!(read.include(other, &names(&["a"])));
+        assert!(!read.include(id, &names(&["a"])));
+    }
+
+    #[test]
     fn rooms_are_a_union_and_except_takes_out() {
         let id = Sid::random();
         let rooms = [ByteString::from("a"), ByteString::from("b")];
