@@ -26,7 +26,15 @@ use crate::{check::Faults, options::Options, process::Sample};
 /// | `latency_us.p50`, `p99`, `p999`, `max` | from sending to arrival; `null` if the scenario has none |
 /// | `faults.lost`, `doubled`, `out_of_order`, `unexpected`, `disconnected` | of the whole run, warm-up included |
 ///
-/// Scenarios add keys of their own, which stand behind these.
+/// Scenarios add keys of their own:
+///
+/// | scenario | keys |
+/// |---|---|
+/// | idle | `rooms`, `connects_per_second` |
+/// | fanout | `rate`, `messages_sent` |
+/// | burst | `messages`, `wall_ms` of each round, `wall_ms_median`, `cpu_us_per_delivery_median` |
+/// | jitter | `messages_sent`, `expected` and `delivered` messages; `recovered` and `not_recovered` returns, `returns_failed`; `missing_recovered` and `missing_not_recovered` messages; `replay_us`: from the return to the last missed message |
+/// | avalanche | `back` clients, `attempts`, `down_seconds`, `back_us`: from the kill to the namespace |
 #[derive(Debug)]
 pub struct Report {
     /// What was asked for.
@@ -73,7 +81,7 @@ impl Report {
         let mut report = json!({
             "scenario": options.scenario.name(),
             "url": options.url,
-            "transport": "websocket",
+            "transport": options.transport.name(),
             "connections": options.connections(),
             "in_flight": options.in_flight,
             "size": options.size,
@@ -82,7 +90,7 @@ impl Report {
             "operations_per_second": round(self.operations as f64 / self.seconds.max(1e-9)),
             "server": self.server.map(|usage| self.server_json(&usage.used)),
             "client": {"cpu_us_per_operation": self.per_operation(self.client.used.cpu_ns as f64 / 1e3)},
-            "latency_us": self.latency_json(),
+            "latency_us": latency_json(&self.latency_ns),
             "faults": {
                 "lost": self.faults.lost,
                 "doubled": self.faults.doubled,
@@ -112,19 +120,6 @@ impl Report {
             "threads": used.threads,
             "voluntary_switches": used.voluntary_switches,
             "involuntary_switches": used.involuntary_switches,
-        })
-    }
-
-    fn latency_json(&self) -> Value {
-        if self.latency_ns.is_empty() {
-            return Value::Null;
-        }
-        let us = |quantile| round(self.latency_ns.value_at_quantile(quantile) as f64 / 1e3);
-        json!({
-            "p50": us(0.5),
-            "p99": us(0.99),
-            "p999": us(0.999),
-            "max": round(self.latency_ns.max() as f64 / 1e3),
         })
     }
 
@@ -158,6 +153,20 @@ impl fmt::Display for Report {
         };
         writeln!(f, "{verdict}")
     }
+}
+
+/// Quantiles in microseconds; `null` if nothing was recorded.
+pub(crate) fn latency_json(latency_ns: &Histogram<u64>) -> Value {
+    if latency_ns.is_empty() {
+        return Value::Null;
+    }
+    let us = |quantile| round(latency_ns.value_at_quantile(quantile) as f64 / 1e3);
+    json!({
+        "p50": us(0.5),
+        "p99": us(0.99),
+        "p999": us(0.999),
+        "max": round(latency_ns.max() as f64 / 1e3),
+    })
 }
 
 fn row(f: &mut fmt::Formatter<'_>, key: &str, value: &Value) -> fmt::Result {

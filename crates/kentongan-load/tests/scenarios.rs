@@ -165,6 +165,15 @@ fn burst() {
 }
 
 #[test]
+fn polling() {
+    check("echo --connections 5 --in-flight 3 --transport polling");
+    check("ack --connections 5 --in-flight 3 --transport polling");
+    check("fanout --connections 10 --rate 100 --transport polling");
+    check("idle --connections 5 --transport polling");
+    check("connect --connections 5 --transport polling");
+}
+
+#[test]
 fn broken_promises_are_found() {
     let none = Faults::default();
     for (mischief, expected) in [
