@@ -9,6 +9,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// Half of `mean` to one and a half times as much.
+    pub(crate) fn about(&mut self, mean: u64) -> u64 {
+        self.between(mean / 2, mean + mean / 2 + 1)
+    }
+
     /// From `low` to below `high`.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

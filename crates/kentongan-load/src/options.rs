@@ -52,6 +52,12 @@ pub struct Options {
     /// idle: rooms that each connection joins; connections share them in groups of 100
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub rooms: u32,
+    /// jitter: how long a connection lives on average (half to one and a half times as long)
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    pub cut_after: Duration,
+    /// jitter: how long a client stays away on average
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    pub away: Duration,
     /// avalanche: the command that starts the server, which is killed and started again
     #[arg(long)]
     pub command: Option<String>,

@@ -232,8 +232,7 @@ impl Driver for Avalanche {
 /// The stock client's `reconnectionDelay`, `reconnectionDelayMax` and `randomizationFactor` at their defaults.
 fn backoff_ns(attempts: u32, chance: &mut Chance) -> u64 {
     let base = SECOND << attempts.min(16);
-    let jittered = chance.between(base / 2, base + base / 2);
-    jittered.min(5 * SECOND)
+    chance.about(base).min(5 * SECOND)
 }
 
 /// How long the server stays away.

@@ -69,6 +69,8 @@ struct Jitter {
     publishes: bool,
     interval_ns: u64,
     publish_ns: u64,
+    up_ns: u64,
+    away_ns: u64,
     clients: Vec<Client>,
     /// When something is to be done with which client.
     timers: BinaryHeap<Reverse<(u64, usize)>>,
@@ -127,6 +129,8 @@ impl Jitter {
             publishes: worker == 0,
             interval_ns: SECOND / u64::from(options.rate()),
             publish_ns: 0,
+            up_ns: options.cut_after.as_nanos() as u64,
+            away_ns: options.away.as_nanos() as u64,
             clients: Vec::new(),
             timers: BinaryHeap::new(),
             returns: Returns::default(),
@@ -166,7 +170,7 @@ impl Jitter {
                 State::Up if self.phase < Phase::Draining => {
                     links.close(slot);
                     client.state = State::Away;
-                    client.due_ns = now_ns + self.chance.between(AWAY_NS_MIN, AWAY_NS_MAX);
+                    client.due_ns = now_ns + self.chance.about(self.away_ns);
                     self.timers.push(Reverse((client.due_ns, slot)));
                 }
                 State::Away => {
@@ -186,7 +190,7 @@ impl Jitter {
 
     fn schedule_cut(&mut self, slot: usize, now_ns: u64) {
         if !(self.publishes && slot == 0) {
-            let due_ns = now_ns + self.chance.between(UP_NS_MIN, UP_NS_MAX);
+            let due_ns = now_ns + self.chance.about(self.up_ns);
             self.timers.push(Reverse((due_ns, slot)));
             if let Some(client) = self.clients.get_mut(slot) {
                 client.due_ns = due_ns;
@@ -383,10 +387,6 @@ fn pid(reply: &[u8]) -> String {
     reply["pid"].as_str().unwrap_or_default().to_owned()
 }
 
-const UP_NS_MIN: u64 = 8 * SECOND;
-const UP_NS_MAX: u64 = 22 * SECOND;
-const AWAY_NS_MIN: u64 = SECOND;
-const AWAY_NS_MAX: u64 = 3 * SECOND;
 const RETRY_NS: u64 = SECOND / 2;
 
 #[cfg(test)]
