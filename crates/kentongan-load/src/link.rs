@@ -373,6 +373,8 @@ impl Link {
                 self.stage = Stage::Joined;
                 driver.joined(self, reply, now_ns);
             }
+            // Servers replay what was missed before they answer; stock clients keep it until then.
+            (Stage::Joining, [b'4', b'2', ..]) => driver.packet(self, packet, now_ns),
             (Stage::Joining, [b'4', b'4', ..]) => {
                 return Err(Ending::Refused(
                     String::from_utf8_lossy(packet).into_owned(),

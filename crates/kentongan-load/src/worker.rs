@@ -19,7 +19,7 @@ pub(crate) trait Driver: Send + 'static {
     /// A connection is in the namespace; `reply` is what follows `40`.
     fn joined(&mut self, link: &mut Link, reply: &[u8], now_ns: u64);
 
-    /// A packet that begins with `4` and is no CONNECT or DISCONNECT.
+    /// A packet that begins with `4` and is no CONNECT or DISCONNECT. Replayed events come before [`Self::joined`].
     fn packet(&mut self, link: &mut Link, packet: &[u8], now_ns: u64);
 
     /// Something came that no Socket.IO server sends here.
