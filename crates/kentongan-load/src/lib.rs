@@ -21,6 +21,7 @@ mod stream;
 mod tally;
 mod target;
 mod tls;
+mod websocket;
 mod wire;
 mod worker;
 

@@ -3,7 +3,7 @@
 //! Owns the handshakes, the heartbeat and the frames; hands Socket.IO packets to the scenario's [`Driver`] as the bytes
 //! that came, because comparing bytes is all that the hot path can afford. It must not know what the packets mean.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use kentongan_protocol::{
@@ -16,7 +16,6 @@ use kentongan_protocol::{
         Opcode,
         decode::{Decoder, Incoming, Role},
         encode,
-        handshake::{self, HandshakeError},
     },
 };
 use mio::{Registry, Token};
@@ -27,6 +26,7 @@ use crate::{
     polling::{self, Polling},
     stream::{Got, Stream},
     target::Target,
+    websocket::{self, Found},
     worker::Driver,
 };
 
@@ -84,15 +84,6 @@ pub(crate) enum Ending {
     Left,
 }
 
-enum Found {
-    /// A whole text message; the range is its payload.
-    Text(Range<usize>),
-    /// Another whole frame; the length is that of all of it.
-    Other(usize),
-    /// More bytes are needed; so many in all, if known.
-    Incomplete(usize),
-}
-
 impl Link {
     pub(crate) fn new(index: usize, slot: usize, reach: Arc<Reach>) -> Self {
         Self {
@@ -123,11 +114,7 @@ impl Link {
         )
         .map_err(Ending::Unreachable)?;
         let request = match target.transport {
-            Transport::Websocket => format!(
-                "GET {}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
-                target.path, target.authority
-            ),
+            Transport::Websocket => websocket::upgrade(target),
             Transport::Polling => self.polling.insert(Box::default()).get(target),
         };
         stream
@@ -262,7 +249,7 @@ impl Link {
         }
         let mut at = 0;
         if self.stage == Stage::Upgrading {
-            let Some(len) = upgraded(bytes)? else {
+            let Some(len) = websocket::upgraded(bytes)? else {
                 self.tail.extend_from_slice(bytes);
                 return Ok(());
             };
@@ -271,7 +258,7 @@ impl Link {
         }
         let now_ns = clock::now_ns();
         while at < bytes.len() && self.stage != Stage::Closed {
-            let found = find(&bytes[at..]);
+            let found = websocket::find(&bytes[at..]);
             match found {
                 Found::Text(range) if !self.decoder.is_pending() => {
                     let end = at + range.end;
@@ -405,30 +392,6 @@ impl Link {
     }
 }
 
-/// Looks at the first frame. The server's frames are not masked; the decoder judges whatever is odd.
-fn find(bytes: &[u8]) -> Found {
-    let (header, len) = match bytes {
-        [_, len @ 0..=125, ..] => (2, usize::from(*len)),
-        [_, 126, high, low, ..] => (4, usize::from(u16::from_be_bytes([*high, *low]))),
-        [_, 127, length @ ..] if length.len() >= 8 => {
-            let length = length.first_chunk::<8>().copied().unwrap_or_default();
-            let len = usize::try_from(u64::from_be_bytes(length)).unwrap_or(usize::MAX);
-            (10, len.min(usize::MAX - 10))
-        }
-        [_, 128..=255, ..] => return Found::Other(bytes.len()),
-        _ => return Found::Incomplete(0),
-    };
-    let end = header + len;
-    if bytes.len() < end {
-        return Found::Incomplete(end);
-    }
-    if bytes[0] == FINAL_TEXT {
-        Found::Text(header..end)
-    } else {
-        Found::Other(end)
-    }
-}
-
 /// The session id in an open packet.
 fn sid(open: &[u8]) -> Result<String, Ending> {
     let open: serde_json::Value = serde_json::from_slice(open).unwrap_or_default();
@@ -436,84 +399,10 @@ fn sid(open: &[u8]) -> Result<String, Ending> {
     sid.ok_or_else(|| Ending::Refused("an open packet without sid".into()))
 }
 
-/// The length of the response's head, once it is all here.
-fn upgraded(bytes: &[u8]) -> Result<Option<usize>, Ending> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut response = httparse::Response::new(&mut headers);
-    let refused = |text: String| Err(Ending::Refused(text));
-    let len = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return refused(format!("what it sends is no HTTP: {error}")),
-    };
-    let status = response.code.unwrap_or(0);
-    let headers = response.headers.iter();
-    match handshake::confirm(
-        status,
-        headers.map(|header| (header.name, header.value)),
-        KEY,
-        false,
-    ) {
-        Ok(_) => Ok(Some(len)),
-        Err(HandshakeError::NotSwitched) => {
-            let body = String::from_utf8_lossy(&bytes[len..]);
-            refused(format!("HTTP status {status} {}", body.trim()))
-        }
-        Err(error) => refused(error.to_string()),
-    }
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 pub(crate) fn closed(error: io::Error) -> Ending {
     Ending::Closed(error.to_string())
 }
 
-const FINAL_TEXT: u8 = 0x81;
-/// The nonce of the handshake tells caches from servers; nothing depends on its being random.
-const KEY: &str = "a2VudG9uZ2FuLWxvYWQgMQ==";
 /// A longer frame goes through the decoder piece by piece.
 const TAIL_BYTES_MAX: usize = 64 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_frames() {
-        let text = |bytes: &[u8]| match find(bytes) {
-            Found::Text(range) => Some(range),
-            _ => None,
-        };
-        assert_eq!(text(b"\x81\x02ab\x81"), Some(2..4));
-        let mut long = vec![0x81, 126, 1, 0];
-        long.resize(4 + 256, b'x');
-        assert_eq!(text(&long), Some(4..260));
-        assert!(matches!(find(&long[..200]), Found::Incomplete(260)));
-        assert!(matches!(find(b"\x81"), Found::Incomplete(0)));
-        assert!(matches!(find(b"\x81\x7e\x01"), Found::Incomplete(0)));
-        assert!(matches!(find(b"\x89\x00"), Found::Other(2)));
-        assert!(matches!(find(b"\x01\x01x"), Found::Other(3)));
-        assert!(matches!(find(b"\x81\xff\xff"), Found::Other(3)));
-    }
-
-    #[test]
-    fn the_response_is_checked() {
-        let accept = handshake::accept_key(KEY);
-        let good = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        assert_eq!(upgraded(good.as_bytes()).unwrap(), Some(good.len()));
-        assert_eq!(upgraded(&good.as_bytes()[..30]).unwrap(), None);
-        for bad in [
-            "HTTP/1.1 404 Not Found\r\n\r\n",
-            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-            "nonsense\r\n\r\n",
-        ] {
-            assert!(
-                matches!(upgraded(bad.as_bytes()), Err(Ending::Refused(_))),
-                "{bad}"
-            );
-        }
-    }
-}
