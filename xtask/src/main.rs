@@ -4,6 +4,7 @@
 //! what a tidy tree is are the rules in `tidy/`. Knows nothing of how the library works.
 
 mod child;
+mod codec_costs;
 mod demo;
 mod failure;
 mod fuzz;
@@ -30,7 +31,7 @@ use crate::{failure::Failure, workspace::Workspace};
     after_help = "\
 Where to start:
   cargo xtask demo          see the library at work in a browser
-  cargo xtask test --fast   before every commit: format, lints, unit tests, tidy (a few minutes)
+  cargo xtask test --fast   before every commit: format, lints, unit tests, tidy, codec costs (a few minutes)
   cargo xtask test          before every merge: the same, and stock clients, Autobahn, a real browser, licences
 
 Logs of every step are kept in target/xtask-logs/."
@@ -59,12 +60,21 @@ enum Task {
     /// A missing program is installed with apt-get where that is possible (root, or sudo without a password). A step
     /// that cannot run fails; no step is ever skipped. The last line reads `N passed, N failed`.
     Test {
-        /// Only format, lints, Rust tests and tidy: nothing that needs Node, Python or a browser
+        /// Only format, lints, Rust tests, tidy and codec costs: nothing that needs Node, Python or a browser
         #[arg(long)]
         fast: bool,
     },
     /// Checks what the compiler does not: crate arrows, words, file sizes, lock files, links, attack tests
     Tidy,
+    /// Counts the instructions of each codec operation with valgrind and compares them with the baseline
+    ///
+    /// Fails when one takes over 3 % more than crates/kentongan-protocol/codec-costs.json says. With another compiler or
+    /// machine than the baseline's, counts differ by themselves: then only a rise above 25 % fails.
+    CodecCosts {
+        /// Write the counts down as the new baseline
+        #[arg(long)]
+        update: bool,
+    },
     /// Runs the seeded simulator of kentongan-testkit
     ///
     /// Every run prints its seed; `--seeds 1 --seed S` replays one.
@@ -120,6 +130,14 @@ fn run(task: &Task) -> Result<ExitCode, Failure> {
             }
         }
         Task::Tidy => tidy::run(&workspace)?,
+        Task::CodecCosts { update } => {
+            let usage = if *update {
+                codec_costs::Use::Update
+            } else {
+                codec_costs::Use::Compare
+            };
+            codec_costs::run(&workspace, usage)?;
+        }
         Task::Sim { seeds, seed } => sim::run(&workspace, *seeds, *seed)?,
         Task::Fuzz { target, runs } => fuzz::run(&workspace, target, *runs)?,
     }
