@@ -98,6 +98,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
     peer::build(workspace, &peers)?;
 
     let machine = Machine::describe(workspace)?;
+    let folder = options.folder(workspace);
     let started = Instant::now();
     let mut results = Results::default();
     for (index, (round, scenario, peer)) in plan.iter().enumerate() {
@@ -111,7 +112,8 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
         let mut progress = Progress::start(headline);
         let begun = Instant::now();
         let load_average = machine::load_average();
-        let outcome = run::measure(workspace, scenario, peer, options.length, &mut progress);
+        let outcome = run::measure(workspace, scenario, peer, options.length, &mut progress)
+            .map_err(|failure| without_paths(workspace, &failure.to_string()));
         let said = match &outcome {
             Ok(measurement) => measurement.in_short(scenario),
             Err(failure) => format!("FAILED: {failure}"),
@@ -122,13 +124,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
             scenario: scenario.name,
             peer: peer.name,
             load_average,
-            outcome: outcome.map_err(|failure| failure.to_string()),
+            outcome,
         });
+        // After every round, so that a run that is interrupted has not been for nothing.
+        if plan.get(index + 1).is_none_or(|(next, ..)| next != round) {
+            write(&folder, &machine, *round, &scenarios, &results)?;
+        }
     }
-
-    let folder = options.folder(workspace);
-    let results = &results;
-    write(&folder, &machine, options, &scenarios, results)?;
     println!(
         "{} runs in {}; the results are in {}",
         plan.len(),
@@ -139,6 +141,13 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
         0 => Ok(()),
         failed => Err(Failure::new(format!("{failed} runs failed"))),
     }
+}
+
+/// The results are committed: they must not tell where the project lies on this machine.
+fn without_paths(workspace: &Workspace, text: &str) -> String {
+    let (root, target) = (&workspace.root, &workspace.target);
+    text.replace(&*target.to_string_lossy(), "target")
+        .replace(&*root.to_string_lossy(), ".")
 }
 
 /// Every round takes each scenario against each peer in turn, so that a noisy minute hits all alike.
@@ -160,20 +169,20 @@ fn plan(
 fn write(
     folder: &Path,
     machine: &Machine,
-    options: &Options,
+    rounds: u32,
     scenarios: &[&'static Scenario],
     results: &Results,
 ) -> Result<(), Failure> {
     fs::create_dir_all(folder)?;
     let raw = json!({
         "machine": machine.lines(),
-        "rounds": options.rounds,
+        "rounds": rounds,
         "runs": results.raw(),
     });
     let raw = serde_json::to_string_pretty(&raw)
         .map_err(|error| Failure::new(format!("the results cannot be written: {error}")))?;
     fs::write(folder.join("latest.json"), raw + "\n")?;
-    let document = markdown::document(machine, options, scenarios, results);
+    let document = markdown::document(machine, rounds, scenarios, results);
     fs::write(folder.join("latest.md"), document)?;
     fs::write(folder.join("latest.svg"), plot::picture(scenarios, results))?;
     Ok(())
@@ -196,6 +205,20 @@ mod tests {
             .flat_map(|round| expected.map(|name| format!("{round} {name}")))
             .collect();
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn failures_do_not_tell_where_the_project_lies() {
+        let workspace = Workspace {
+            root: "/a/b".into(),
+            target: "/a/b/target".into(),
+            xtask: "/a/b/target/debug/xtask".into(),
+        };
+        let text = "`/a/b/target/release/kentongan-load` and /a/b/benches";
+        assert_eq!(
+            without_paths(&workspace, text),
+            "`target/release/kentongan-load` and ./benches"
+        );
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use crate::bench::{
-    Options,
     figure::{figure, whole},
     machine::{self, Machine},
     measurement::Metric,
@@ -16,7 +15,7 @@ use crate::bench::{
 /// The whole document.
 pub(crate) fn document(
     machine: &Machine,
-    options: &Options,
+    rounds: u32,
     scenarios: &[&'static Scenario],
     results: &Results,
 ) -> String {
@@ -29,10 +28,7 @@ pub(crate) fn document(
     for (name, value) in machine.lines() {
         row(&mut text, &[(*name).to_owned(), value.clone()]);
     }
-    row(
-        &mut text,
-        &["rounds".to_owned(), options.rounds.to_string()],
-    );
+    row(&mut text, &["rounds".to_owned(), rounds.to_string()]);
     if let Some(load) = results.load_average(None) {
         let load = format!(
             "median {:.2}, least {:.2}, most {:.2}",
@@ -171,7 +167,10 @@ fn columns<'a>(scenario: &'static Scenario, results: &'a Results) -> Vec<Column<
             spread(Metric::Cpu),
             median("user".to_owned(), Metric::UserCpu),
             median("system".to_owned(), Metric::SystemCpu),
-            median(format!("{unit}s per second"), Metric::OperationsPerSecond),
+            median(
+                format!("{} per second", scenario.unit.plural()),
+                Metric::OperationsPerSecond,
+            ),
             median("p50 µs".to_owned(), Metric::LatencyP50),
             median("p99 µs".to_owned(), Metric::LatencyP99),
             median("p99.9 µs".to_owned(), Metric::LatencyP999),

@@ -55,6 +55,16 @@ impl Unit {
             Self::Delivery => "delivery",
         }
     }
+
+    /// The word for many.
+    pub(crate) fn plural(self) -> &'static str {
+        match self {
+            Self::Connection => "connections",
+            Self::Handshake => "connects",
+            Self::RoundTrip => "operations",
+            Self::Delivery => "deliveries",
+        }
+    }
 }
 
 /// Where server and client run.
@@ -151,27 +161,27 @@ pub(crate) static SCENARIOS: [Scenario; 17] = [
     Scenario::new("connect", Unit::Handshake, 50)
         .title("connect, join the namespace, close, again and again, 50 at a time")
         .load(&["connect"])
-        .seconds(5),
+        .seconds(4),
     Scenario::new("echo-1", Unit::RoundTrip, 100)
         .title("echo of 128 bytes, 100 connections, 1 in flight")
         .load(&["echo", "--in-flight", "1", "--size", "128"])
-        .seconds(5),
+        .seconds(4),
     Scenario::new("echo-16", Unit::RoundTrip, 100)
         .title("echo of 128 bytes, 100 connections, 16 in flight")
         .load(&["echo", "--in-flight", "16", "--size", "128"])
-        .seconds(5),
+        .seconds(4),
     Scenario::new("ack-16", Unit::RoundTrip, 100)
         .title("echo of 128 bytes with acknowledgement, 100 connections, 16 in flight")
         .load(&["ack", "--in-flight", "16", "--size", "128"])
-        .seconds(5),
+        .seconds(4),
     Scenario::new("fanout-1k", Unit::Delivery, 1_000)
         .title("128 bytes to 1,000 recipients, 50 times a second")
         .load(&["fanout", "--rate", "50", "--size", "128"])
-        .seconds(5),
+        .seconds(4),
     Scenario::new("fanout-5k", Unit::Delivery, 5_000)
         .title("128 bytes to 5,000 recipients, 10 times a second")
         .load(&["fanout", "--rate", "10", "--size", "128"])
-        .seconds(5),
+        .seconds(4),
     Scenario::new("burst-100x1000", Unit::Delivery, 1_000)
         .title("100 messages of 128 bytes at once to 1,000 recipients")
         .load(&["burst", "--messages", "100", "--size", "128"]),
@@ -192,28 +202,28 @@ pub(crate) static SCENARIOS: [Scenario; 17] = [
             "--size",
             "128",
         ])
-        .seconds(5)
+        .seconds(4)
         .peers(Peers::OursAndNode),
     Scenario::new("growth-100", Unit::Delivery, 100)
         .title("128 bytes to 100 recipients, 300 times a second")
         .load(&["fanout", "--rate", "300", "--size", "128"])
-        .seconds(5)
+        .seconds(4)
         .peers(Peers::OursAndFloor),
     Scenario::new("growth-15000", Unit::Delivery, 15_000)
         .title("128 bytes to 15,000 recipients, twice a second")
         .load(&["fanout", "--rate", "2", "--size", "128"])
-        .seconds(5)
+        .seconds(4)
         .peers(Peers::OursAndFloor),
     Scenario::new("workers-1", Unit::RoundTrip, 100)
         .title("echo as in echo-16, one worker thread, not pinned")
         .load(&["echo", "--in-flight", "16", "--size", "128"])
-        .seconds(5)
+        .seconds(4)
         .peers(Peers::Ours)
         .free(1),
     Scenario::new("workers-2", Unit::RoundTrip, 100)
         .title("echo as in echo-16, two worker threads, not pinned")
         .load(&["echo", "--in-flight", "16", "--size", "128"])
-        .seconds(5)
+        .seconds(4)
         .peers(Peers::Ours)
         .free(2),
 ];
@@ -262,7 +272,7 @@ mod tests {
         let words = |length| echo.first().unwrap().arguments(length).join(" ");
         assert_eq!(
             words(Length::Full),
-            "echo --in-flight 1 --size 128 --connections 100 --duration 5"
+            "echo --in-flight 1 --size 128 --connections 100 --duration 4"
         );
         assert!(words(Length::Quick).ends_with("--duration 2"));
         let idle = chosen(&["idle-10k".to_owned()]).unwrap();
