@@ -21,7 +21,7 @@ use std::{
     time::Instant,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     bench::{
@@ -47,8 +47,19 @@ pub(crate) struct Options {
     pub(crate) rounds: u32,
     /// How long each run takes.
     pub(crate) length: Length,
+    /// What becomes of the results that are there.
+    pub(crate) earlier: Earlier,
     /// Where the results go; decided by `Options::folder` when it is not said.
     pub(crate) into: Option<PathBuf>,
+}
+
+/// What becomes of earlier results in the same folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// They are replaced.
+    Replace,
+    /// Scenarios that are not measured now stay.
+    Keep,
 }
 
 /// How long each run takes.
@@ -97,10 +108,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
     fs::create_dir_all(workspace.logs())?;
     peer::build(workspace, &peers)?;
 
-    let machine = Machine::describe(workspace)?;
+    let now = Machine::describe(workspace)?;
+    let date = now.date();
     let folder = options.folder(workspace);
     let started = Instant::now();
-    let mut results = Results::default();
+    let (machine, mut results) = match options.earlier {
+        Earlier::Replace => (now, Results::default()),
+        Earlier::Keep => earlier(&folder, &scenarios)?,
+    };
     for (index, (round, scenario, peer)) in plan.iter().enumerate() {
         let headline = format!(
             "{}/{} {} {}",
@@ -120,6 +135,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
         };
         progress.finish(&said, begun.elapsed());
         results.runs.push(Run {
+            date: date.clone(),
             round: *round,
             scenario: scenario.name,
             peer: peer.name,
@@ -128,7 +144,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
         });
         // After every round, so that a run that is interrupted has not been for nothing.
         if plan.get(index + 1).is_none_or(|(next, ..)| next != round) {
-            write(&folder, &machine, *round, &scenarios, &results)?;
+            write(&folder, &machine, &results)?;
         }
     }
     println!(
@@ -141,6 +157,27 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
         0 => Ok(()),
         failed => Err(Failure::new(format!("{failed} runs failed"))),
     }
+}
+
+/// The results in `folder`, without those of `scenarios`, and what they were measured on.
+fn earlier(folder: &Path, scenarios: &[&'static Scenario]) -> Result<(Machine, Results), Failure> {
+    let path = folder.join("latest.json");
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Failure::new(format!("{} cannot be read: {why}", path.display()))
+    };
+    let text = fs::read_to_string(&path).map_err(|error| unreadable(&error))?;
+    let raw: Value = serde_json::from_str(&text).map_err(|error| unreadable(&error))?;
+    let machine = raw.get("machine").and_then(Machine::from_raw);
+    let machine = machine.ok_or_else(|| unreadable(&"it tells of no machine"))?;
+    let runs = raw.get("runs").and_then(Value::as_array);
+    let mut results = Results::from_raw(runs.ok_or_else(|| unreadable(&"it holds no runs"))?);
+    let is_kept = |run: &Run| {
+        scenarios
+            .iter()
+            .all(|scenario| scenario.name != run.scenario)
+    };
+    results.runs.retain(is_kept);
+    Ok((machine, results))
 }
 
 /// The results are committed: they must not tell where the project lies on this machine.
@@ -166,25 +203,25 @@ fn plan(
     plan
 }
 
-fn write(
-    folder: &Path,
-    machine: &Machine,
-    rounds: u32,
-    scenarios: &[&'static Scenario],
-    results: &Results,
-) -> Result<(), Failure> {
+fn write(folder: &Path, machine: &Machine, results: &Results) -> Result<(), Failure> {
+    let scenarios: Vec<&'static Scenario> = SCENARIOS
+        .iter()
+        .filter(|scenario| results.date(scenario.name).is_some())
+        .collect();
     fs::create_dir_all(folder)?;
     let raw = json!({
-        "machine": machine.lines(),
-        "rounds": rounds,
+        "machine": machine.raw(),
         "runs": results.raw(),
     });
     let raw = serde_json::to_string_pretty(&raw)
         .map_err(|error| Failure::new(format!("the results cannot be written: {error}")))?;
     fs::write(folder.join("latest.json"), raw + "\n")?;
-    let document = markdown::document(machine, rounds, scenarios, results);
+    let document = markdown::document(machine, &scenarios, results);
     fs::write(folder.join("latest.md"), document)?;
-    fs::write(folder.join("latest.svg"), plot::picture(scenarios, results))?;
+    fs::write(
+        folder.join("latest.svg"),
+        plot::picture(&scenarios, results),
+    )?;
     Ok(())
 }
 
@@ -230,6 +267,7 @@ mod tests {
                 peers: Vec::new(),
                 rounds: 3,
                 length,
+                earlier: Earlier::Replace,
                 into: None,
             };
             options.folder(&workspace)

@@ -107,6 +107,9 @@ struct BenchArguments {
     /// Short runs, to see that all works; the figures mean little
     #[arg(long)]
     quick: bool,
+    /// Keep the earlier results of scenarios that are not measured now
+    #[arg(long)]
+    keep: bool,
     /// Where the results go
     #[arg(long, value_name = "FOLDER")]
     into: Option<PathBuf>,
@@ -127,6 +130,11 @@ impl From<&BenchArguments> for bench::Options {
             peers: arguments.peers.clone(),
             rounds: arguments.rounds.unwrap_or(preset),
             length,
+            earlier: if arguments.keep {
+                bench::Earlier::Keep
+            } else {
+                bench::Earlier::Replace
+            },
             into: arguments.into.clone(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, thread};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{bench::peer, child, failure::Failure, workspace::Workspace};
 
@@ -19,10 +19,12 @@ const CRATES: [&str; 6] = [
 ];
 const PACKAGES: [&str; 3] = ["socket.io", "engine.io", "ws"];
 
+const DATE: &str = "date";
+
 /// What figures were measured on.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    lines: Vec<(&'static str, String)>,
+    lines: Vec<(String, String)>,
 }
 
 /// The cores of server and client.
@@ -48,7 +50,7 @@ impl Machine {
             None => "none".to_owned(),
         };
         let lines = [
-            ("date", asked("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
+            (DATE, asked("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
             ("commit", commit),
             ("CPU", field(&read("/proc/cpuinfo"), "model name")),
             ("cores", Some(cores().to_string())),
@@ -65,13 +67,36 @@ impl Machine {
         ];
         let lines = lines
             .into_iter()
-            .filter_map(|(name, value)| Some((name, value?)))
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect();
         Ok(Self { lines })
     }
 
+    /// What `raw` wrote.
+    pub(crate) fn from_raw(raw: &Value) -> Option<Self> {
+        let line = |line: &Value| {
+            let text = |place: usize| Some(line.get(place)?.as_str()?.to_owned());
+            Some((text(0)?, text(1)?))
+        };
+        let lines = raw.as_array()?.iter().map(line).collect::<Option<_>>()?;
+        Some(Self { lines })
+    }
+
     /// Name and value of each property.
-    pub(crate) fn lines(&self) -> &[(&'static str, String)] {
+    pub(crate) fn raw(&self) -> Value {
+        json!(self.lines)
+    }
+
+    /// When it was asked.
+    pub(crate) fn date(&self) -> String {
+        let mut lines = self.lines.iter();
+        lines
+            .find(|(name, _)| *name == DATE)
+            .map_or_else(String::new, |(_, date)| date.clone())
+    }
+
+    /// Name and value of each property.
+    pub(crate) fn lines(&self) -> &[(String, String)] {
         &self.lines
     }
 }
@@ -175,6 +200,19 @@ mod tests {
         assert_eq!(field(text, "model name").unwrap(), "A CPU: fast");
         assert_eq!(field(text, "cache"), None);
         assert_eq!(memory("MemTotal:       25165824 kB\n").unwrap(), "24.0 GiB");
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let machine = Machine {
+            lines: vec![(DATE.to_owned(), "today".to_owned())],
+        };
+        let again = Machine::from_raw(&machine.raw()).unwrap();
+        assert_eq!(
+            (again.lines(), again.date()),
+            (machine.lines(), "today".to_owned())
+        );
+        assert!(Machine::from_raw(&json!([["date"]])).is_none());
     }
 
     #[test]

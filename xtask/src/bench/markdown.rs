@@ -15,7 +15,6 @@ use crate::bench::{
 /// The whole document.
 pub(crate) fn document(
     machine: &Machine,
-    rounds: u32,
     scenarios: &[&'static Scenario],
     results: &Results,
 ) -> String {
@@ -26,9 +25,12 @@ pub(crate) fn document(
     );
     text.push_str("## Machine\n\n| | |\n|---|---|\n");
     for (name, value) in machine.lines() {
-        row(&mut text, &[(*name).to_owned(), value.clone()]);
+        row(&mut text, &[name.clone(), value.clone()]);
     }
-    row(&mut text, &["rounds".to_owned(), rounds.to_string()]);
+    row(
+        &mut text,
+        &["rounds".to_owned(), results.rounds().to_string()],
+    );
     if let Some(load) = results.load_average(None) {
         let load = format!(
             "median {:.2}, least {:.2}, most {:.2}",
@@ -40,6 +42,12 @@ pub(crate) fn document(
     targets(&mut text, results);
     for scenario in scenarios {
         section(&mut text, scenario, results);
+        let date = results
+            .date(scenario.name)
+            .filter(|date| *date != machine.date());
+        if let Some(date) = date {
+            let _ = writeln!(text, "Measured at another time: {date}.\n");
+        }
     }
     text
 }

@@ -4,17 +4,41 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::bench::measurement::{Measurement, Metric};
+use crate::bench::{
+    measurement::{Measurement, Metric},
+    peer::PEERS,
+    scenario::SCENARIOS,
+};
 
 /// One run, and what came of it.
 #[derive(Debug)]
 pub(crate) struct Run {
+    /// When the measurement began that it belongs to.
+    pub(crate) date: String,
     pub(crate) round: u32,
     pub(crate) scenario: &'static str,
     pub(crate) peer: &'static str,
     /// Of the machine, over the last minute, before the run.
     pub(crate) load_average: Option<f64>,
     pub(crate) outcome: Result<Measurement, String>,
+}
+
+impl Run {
+    fn from_raw(raw: &Value) -> Option<Self> {
+        let text = |key: &str| raw.get(key)?.as_str();
+        let (scenario, peer) = (text("scenario")?, text("peer")?);
+        Some(Self {
+            date: text("date").unwrap_or_default().to_owned(),
+            round: raw.get("round")?.as_u64()?.try_into().ok()?,
+            scenario: SCENARIOS.iter().find(|known| known.name == scenario)?.name,
+            peer: PEERS.iter().find(|known| known.name == peer)?.name,
+            load_average: raw.get("load_average").and_then(Value::as_f64),
+            outcome: match text("failure") {
+                Some(failure) => Err(failure.to_owned()),
+                None => Ok(Measurement::parse(&raw.get("result")?.to_string()).ok()?),
+            },
+        })
+    }
 }
 
 /// Every run, in its order.
@@ -116,10 +140,29 @@ impl Results {
         Summary::of(runs.filter_map(|run| run.load_average).collect())
     }
 
+    /// How many rounds there were.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.runs.iter().map(|run| run.round).max().unwrap_or(0)
+    }
+
+    /// When a scenario was measured.
+    pub(crate) fn date(&self, scenario: &str) -> Option<&str> {
+        let mut runs = self.runs.iter();
+        Some(&runs.find(|run| run.scenario == scenario)?.date)
+    }
+
+    /// What `raw` wrote. Runs of scenarios and peers that are no more are left out.
+    pub(crate) fn from_raw(runs: &[Value]) -> Self {
+        Self {
+            runs: runs.iter().filter_map(Run::from_raw).collect(),
+        }
+    }
+
     /// Every run with all that the load program said of it.
     pub(crate) fn raw(&self) -> Vec<Value> {
         let raw = |run: &Run| {
             json!({
+                "date": run.date,
                 "round": run.round,
                 "scenario": run.scenario,
                 "peer": run.peer,
@@ -147,6 +190,7 @@ pub(crate) mod tests {
         let mut report = report;
         report["operations"] = json!(1);
         Run {
+            date: "today".to_owned(),
             round: 1,
             scenario,
             peer,
@@ -209,5 +253,20 @@ pub(crate) mod tests {
         );
         assert!(results.faults("echo-1", "floor").is_empty());
         assert_eq!(results.failed(), 1);
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let mut results = Results::default();
+        results.runs.push(run("echo-1", "node", cpu(7.5)));
+        let mut failed = run("echo-1", "floor", json!({}));
+        failed.outcome = Err("it ended".to_owned());
+        results.runs.push(failed);
+        let mut raw = results.raw();
+        let again = Results::from_raw(&raw);
+        assert_eq!(again.raw(), raw);
+        assert_eq!(again.date("echo-1"), Some("today"));
+        raw[0]["peer"] = json!("gone");
+        assert_eq!(Results::from_raw(&raw).runs.len(), 1);
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     bench::{
         Length,
-        peer::{FLOOR, KENTONGAN, NODE, Peer},
+        peer::{KENTONGAN, NODE, Peer},
     },
     failure::Failure,
 };
@@ -13,8 +13,8 @@ use crate::{
 pub(crate) enum Peers {
     /// Everybody.
     All,
-    /// Only this project's server and the bare floor: what grows may grow in the kernel.
-    OursAndFloor,
+    /// Only this project's server and the floors: what grows may grow in the kernel.
+    OursAndFloors,
     /// The servers that speak HTTP long-polling and can be compared.
     OursAndNode,
     /// Only this project's server.
@@ -25,7 +25,7 @@ impl Peers {
     pub(crate) fn include(self, peer: &Peer) -> bool {
         match self {
             Self::All => true,
-            Self::OursAndFloor => [KENTONGAN, FLOOR].contains(&peer.name),
+            Self::OursAndFloors => peer.name == KENTONGAN || peer.is_floor(),
             Self::OursAndNode => [KENTONGAN, NODE].contains(&peer.name),
             Self::Ours => peer.name == KENTONGAN,
         }
@@ -208,12 +208,12 @@ pub(crate) static SCENARIOS: [Scenario; 17] = [
         .title("128 bytes to 100 recipients, 300 times a second")
         .load(&["fanout", "--rate", "300", "--size", "128"])
         .seconds(4)
-        .peers(Peers::OursAndFloor),
+        .peers(Peers::OursAndFloors),
     Scenario::new("growth-15000", Unit::Delivery, 15_000)
         .title("128 bytes to 15,000 recipients, twice a second")
         .load(&["fanout", "--rate", "2", "--size", "128"])
         .seconds(4)
-        .peers(Peers::OursAndFloor),
+        .peers(Peers::OursAndFloors),
     Scenario::new("workers-1", Unit::RoundTrip, 100)
         .title("echo as in echo-16, one worker thread, not pinned")
         .load(&["echo", "--in-flight", "16", "--size", "128"])

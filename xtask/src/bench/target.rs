@@ -257,13 +257,13 @@ impl Measure {
             Self::Memory(scenario) => results.median(scenario, peer, Metric::Memory),
             Self::OverFloor(scenario) => results.ratio(scenario, peer, FLOOR, Metric::Cpu),
             Self::UserCpu(scenario) => results.median(scenario, peer, Metric::UserCpu),
+            Self::Growth { few, many } => growth(results, peer, few, many),
             _ if !is_ours => None,
             Self::Tail(scenario) => {
                 let ours = results.median(scenario, peer, Metric::LatencyP99)?;
                 Some(ours / best_tail(results, scenario)?)
             }
             Self::OverNode(scenario) => results.ratio(scenario, peer, NODE, Metric::Cpu),
-            Self::Growth { few, many } => growth(results, peer, few, many),
             Self::Workers { one, two } => {
                 let rate = |scenario| results.median(scenario, peer, Metric::OperationsPerSecond);
                 Some(rate(two)? / rate(one)?)
