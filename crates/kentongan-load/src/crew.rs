@@ -63,13 +63,12 @@ impl<D: Driver> Crew<D> {
         mut make: impl FnMut(usize, Arc<Control>) -> D,
     ) -> Result<Self, LoadError> {
         let control = Arc::new(Control::default());
-        let target = Arc::new(target.clone());
         let workers = usize::from(options.workers).min(options.connections());
         let mut threads = Vec::new();
         for worker in 0..workers {
             let indexes = (worker..options.connections()).step_by(workers);
             let driver = make(worker, Arc::clone(&control));
-            let (control, target) = (Arc::clone(&control), Arc::clone(&target));
+            let (control, target) = (Arc::clone(&control), target.clone());
             let body = move || {
                 let outcome = worker::run(
                     indexes,
@@ -145,7 +144,7 @@ impl<D: Driver> Crew<D> {
         self.wait(options.warm_up, "warm-up", || false);
         let before = self.moment()?;
         self.control.enter(Phase::Measuring);
-        self.wait(options.duration, "measuring", || false);
+        self.wait(options.duration(), "measuring", || false);
         let window = self.moment()?.since(&before);
         self.drain();
         Ok(window)

@@ -3,6 +3,7 @@
 //! Owns the command `kentongan-load`: scenarios that open connections, send, and check that each message came exactly once
 //! and in order, at a cost that leaves the machine to the server. It knows the wire, but nothing of a particular server.
 
+mod chance;
 mod check;
 mod clock;
 mod control;
@@ -12,12 +13,15 @@ mod limits;
 mod link;
 mod options;
 mod payload;
+mod polling;
 mod process;
 mod report;
 mod scenario;
 mod stream;
 mod tally;
 mod target;
+mod tls;
+mod websocket;
 mod wire;
 mod worker;
 
@@ -28,7 +32,7 @@ use clap::Parser;
 pub use crate::{
     check::{Faults, Sequence},
     error::LoadError,
-    options::{Options, Scenario},
+    options::{Options, Scenario, Transport},
     payload::{SIZE_MIN, Stamp},
     process::Sample,
     report::{Report, Usage},
@@ -43,12 +47,14 @@ use crate::target::Target;
 pub fn run(options: &Options) -> Result<Report, LoadError> {
     options.check()?;
     let target = Target::new(options)?;
-    limits::raise(options.connections())?;
+    limits::raise(options.sockets())?;
     match options.scenario {
         Scenario::Idle => scenario::idle::run(options, &target),
         Scenario::Connect => scenario::connect::run(options, &target),
         Scenario::Echo | Scenario::Ack => scenario::echo::run(options, &target),
         Scenario::Fanout => scenario::fanout::run(options, &target),
+        Scenario::Jitter => scenario::jitter::run(options, &target),
+        Scenario::Avalanche => scenario::avalanche::run(options, &target),
         Scenario::Burst => scenario::burst::run(options, &target),
     }
 }

@@ -3,25 +3,30 @@
 //! Owns the handshakes, the heartbeat and the frames; hands Socket.IO packets to the scenario's [`Driver`] as the bytes
 //! that came, because comparing bytes is all that the hot path can afford. It must not know what the packets mean.
 
-use std::{io, ops::Range};
+use std::{io, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use kentongan_protocol::{
     limits::Limits,
-    socket::{args::Parser, encode::client_connect},
+    socket::{
+        args::{Args, Parser},
+        encode::client_connect,
+    },
     websocket::{
         Opcode,
         decode::{Decoder, Incoming, Role},
         encode,
-        handshake::{self, HandshakeError},
     },
 };
 use mio::{Registry, Token};
 
 use crate::{
     clock,
+    options::Transport,
+    polling::{self, Polling},
     stream::{Got, Stream},
     target::Target,
+    websocket::{self, Found},
     worker::Driver,
 };
 
@@ -40,6 +45,16 @@ pub(crate) struct Link {
     outbound: BytesMut,
     /// The CONNECT packet to send, in its text form.
     connect: Bytes,
+    /// Set if packets travel by polling: then `stream` carries the GETs.
+    polling: Option<Box<Polling>>,
+    reach: Arc<Reach>,
+}
+
+/// What it takes to open a connection.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    pub(crate) target: Target,
+    pub(crate) registry: Registry,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,17 +84,8 @@ pub(crate) enum Ending {
     Left,
 }
 
-enum Found {
-    /// A whole text message; the range is its payload.
-    Text(Range<usize>),
-    /// Another whole frame; the length is that of all of it.
-    Other(usize),
-    /// More bytes are needed; so many in all, if known.
-    Incomplete(usize),
-}
-
 impl Link {
-    pub(crate) fn new(index: usize, slot: usize, target: &Target) -> Self {
+    pub(crate) fn new(index: usize, slot: usize, reach: Arc<Reach>) -> Self {
         Self {
             index,
             slot,
@@ -88,22 +94,29 @@ impl Link {
             tail: Vec::new(),
             decoder: Decoder::new(Role::Client, false),
             outbound: BytesMut::new(),
-            connect: client_connect(Parser::Json, &target.namespace, None)
+            connect: client_connect(Parser::Json, &reach.target.namespace, None)
                 .polling()
                 .clone(),
+            polling: None,
+            reach,
         }
     }
 
     /// Begins to connect.
-    pub(crate) fn open(&mut self, target: &Target, registry: &Registry) -> Result<(), Ending> {
+    pub(crate) fn open(&mut self) -> Result<(), Ending> {
         self.close();
-        let mut stream = Stream::connect(target, self.index, Token(self.slot), registry)
-            .map_err(Ending::Unreachable)?;
-        let request = format!(
-            "GET {}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
-            target.path, target.authority
-        );
+        let target = &self.reach.target;
+        let mut stream = Stream::connect(
+            target,
+            self.index,
+            Token(self.slot * 2),
+            &self.reach.registry,
+        )
+        .map_err(Ending::Unreachable)?;
+        let request = match target.transport {
+            Transport::Websocket => websocket::upgrade(target),
+            Transport::Polling => self.polling.insert(Box::default()).get(target),
+        };
         stream
             .write(request.as_bytes())
             .map_err(Ending::Unreachable)?;
@@ -115,27 +128,49 @@ impl Link {
     /// Cuts the connection: the server is told nothing but the end of TCP.
     pub(crate) fn close(&mut self) {
         self.stream = None;
+        self.polling = None;
         self.stage = Stage::Closed;
         self.tail.clear();
         self.outbound.clear();
         self.decoder = Decoder::new(Role::Client, false);
     }
 
-    /// Closes in order: a WebSocket close frame, then the server ends TCP. Comes back as [`Ending::Left`].
+    /// Closes in order: a WebSocket close frame, then the server ends TCP; or an Engine.IO close packet, posted. Comes back
+    /// as [`Ending::Left`].
     pub(crate) fn leave(&mut self) {
-        self.outbound
-            .extend_from_slice(&encode::close_masked(Some(1000), "", self.mask()));
+        match &mut self.polling {
+            Some(polling) => polling.send(b"1"),
+            None => {
+                self.outbound
+                    .extend_from_slice(&encode::close_masked(Some(1000), "", self.mask()))
+            }
+        }
         self.stage = Stage::Leaving;
+    }
+
+    /// What the next [`Self::open`] sends to join the namespace.
+    pub(crate) fn set_auth(&mut self, auth: &serde_json::Value) {
+        let args = Args::from_serialize(Parser::Json, auth).ok();
+        let namespace = &self.reach.target.namespace;
+        self.connect = client_connect(Parser::Json, namespace, args.as_ref())
+            .polling()
+            .clone();
     }
 
     /// Queues an Engine.IO text message; it goes out with the next [`Self::flush`].
     pub(crate) fn send(&mut self, text: &[u8]) {
+        if let Some(polling) = &mut self.polling {
+            return polling.send(text);
+        }
         let mask = self.mask();
         encode::message_masked(Opcode::Text, text, mask, &mut self.outbound);
     }
 
     /// Writes what is queued.
     pub(crate) fn flush(&mut self) -> Result<(), Ending> {
+        if let Some(polling) = &mut self.polling {
+            return polling.flush(self.index, Token(self.slot * 2 + 1), &self.reach);
+        }
         if self.outbound.is_empty() {
             return Ok(());
         }
@@ -144,6 +179,17 @@ impl Link {
         }
         self.outbound.clear();
         Ok(())
+    }
+
+    /// The connection for POSTs has something, or takes more.
+    pub(crate) fn post_ready(&mut self, buffer: &mut [u8]) -> Result<(), Ending> {
+        let Some(polling) = &mut self.polling else {
+            return Ok(());
+        };
+        if polling.readable(buffer)? && self.stage == Stage::Leaving {
+            return Err(Ending::Left);
+        }
+        self.flush()
     }
 
     /// The socket takes bytes.
@@ -189,7 +235,8 @@ impl Link {
             self.tail.clear();
             self.take(&mut buffer[..kept + len], driver)?;
             // Less than asked for means that the next arrival is a new event; except the end, which came with this one.
-            if len < room_len && !has_ended {
+            let is_all = len < room_len && self.stream.as_ref().is_some_and(|it| !it.is_tls());
+            if is_all && !has_ended {
                 break;
             }
         }
@@ -197,9 +244,12 @@ impl Link {
     }
 
     fn take<D: Driver>(&mut self, bytes: &mut [u8], driver: &mut D) -> Result<(), Ending> {
+        if self.polling.is_some() {
+            return self.take_response(bytes, driver);
+        }
         let mut at = 0;
         if self.stage == Stage::Upgrading {
-            let Some(len) = upgraded(bytes)? else {
+            let Some(len) = websocket::upgraded(bytes)? else {
                 self.tail.extend_from_slice(bytes);
                 return Ok(());
             };
@@ -208,7 +258,7 @@ impl Link {
         }
         let now_ns = clock::now_ns();
         while at < bytes.len() && self.stage != Stage::Closed {
-            let found = find(&bytes[at..]);
+            let found = websocket::find(&bytes[at..]);
             match found {
                 Found::Text(range) if !self.decoder.is_pending() => {
                     let end = at + range.end;
@@ -225,6 +275,29 @@ impl Link {
                 }
                 _ => return self.decode(&mut bytes[at..], driver, now_ns),
             }
+        }
+        Ok(())
+    }
+
+    /// The answer to a GET: its packets, and the next GET.
+    fn take_response<D: Driver>(&mut self, bytes: &[u8], driver: &mut D) -> Result<(), Ending> {
+        let Some((body, end)) = polling::response(bytes)? else {
+            self.tail.extend_from_slice(bytes);
+            return Ok(());
+        };
+        self.tail.extend_from_slice(&bytes[end..]);
+        if self.stage == Stage::Upgrading {
+            self.stage = Stage::Opening;
+        }
+        let now_ns = clock::now_ns();
+        for packet in polling::packets(&bytes[body]) {
+            self.packet(packet, driver, now_ns)?;
+        }
+        if let (Some(polling), Some(stream)) = (&self.polling, &mut self.stream)
+            && self.stage != Stage::Leaving
+        {
+            let request = polling.get(&self.reach.target);
+            stream.write(request.as_bytes()).map_err(closed)?;
         }
         Ok(())
     }
@@ -275,7 +348,10 @@ impl Link {
             }
             (Stage::Leaving | Stage::Closed, _) | (_, b"6") => {}
             (_, b"2") => self.send(b"3"),
-            (Stage::Opening, [b'0', ..]) => {
+            (Stage::Opening, [b'0', open @ ..]) => {
+                if let Some(polling) = &mut self.polling {
+                    polling.sid = sid(open)?;
+                }
                 let connect = self.connect.clone();
                 self.send(&connect);
                 self.stage = Stage::Joining;
@@ -284,6 +360,8 @@ impl Link {
                 self.stage = Stage::Joined;
                 driver.joined(self, reply, now_ns);
             }
+            // Servers replay what was missed before they answer; stock clients keep it until then.
+            (Stage::Joining, [b'4', b'2', ..]) => driver.packet(self, packet, now_ns),
             (Stage::Joining, [b'4', b'4', ..]) => {
                 return Err(Ending::Refused(
                     String::from_utf8_lossy(packet).into_owned(),
@@ -314,108 +392,17 @@ impl Link {
     }
 }
 
-/// Looks at the first frame. The server's frames are not masked; the decoder judges whatever is odd.
-fn find(bytes: &[u8]) -> Found {
-    let (header, len) = match bytes {
-        [_, len @ 0..=125, ..] => (2, usize::from(*len)),
-        [_, 126, high, low, ..] => (4, usize::from(u16::from_be_bytes([*high, *low]))),
-        [_, 127, length @ ..] if length.len() >= 8 => {
-            let length = length.first_chunk::<8>().copied().unwrap_or_default();
-            let len = usize::try_from(u64::from_be_bytes(length)).unwrap_or(usize::MAX);
-            (10, len.min(usize::MAX - 10))
-        }
-        [_, 128..=255, ..] => return Found::Other(bytes.len()),
-        _ => return Found::Incomplete(0),
-    };
-    let end = header + len;
-    if bytes.len() < end {
-        return Found::Incomplete(end);
-    }
-    if bytes[0] == FINAL_TEXT {
-        Found::Text(header..end)
-    } else {
-        Found::Other(end)
-    }
-}
-
-/// The length of the response's head, once it is all here.
-fn upgraded(bytes: &[u8]) -> Result<Option<usize>, Ending> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut response = httparse::Response::new(&mut headers);
-    let refused = |text: String| Err(Ending::Refused(text));
-    let len = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(len)) => len,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(error) => return refused(format!("what it sends is no HTTP: {error}")),
-    };
-    let status = response.code.unwrap_or(0);
-    let headers = response.headers.iter();
-    match handshake::confirm(
-        status,
-        headers.map(|header| (header.name, header.value)),
-        KEY,
-        false,
-    ) {
-        Ok(_) => Ok(Some(len)),
-        Err(HandshakeError::NotSwitched) => {
-            let body = String::from_utf8_lossy(&bytes[len..]);
-            refused(format!("HTTP status {status} {}", body.trim()))
-        }
-        Err(error) => refused(error.to_string()),
-    }
+/// The session id in an open packet.
+fn sid(open: &[u8]) -> Result<String, Ending> {
+    let open: serde_json::Value = serde_json::from_slice(open).unwrap_or_default();
+    let sid = open["sid"].as_str().map(str::to_owned);
+    sid.ok_or_else(|| Ending::Refused("an open packet without sid".into()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
-fn closed(error: io::Error) -> Ending {
+pub(crate) fn closed(error: io::Error) -> Ending {
     Ending::Closed(error.to_string())
 }
 
-const FINAL_TEXT: u8 = 0x81;
-/// The nonce of the handshake tells caches from servers; nothing depends on its being random.
-const KEY: &str = "a2VudG9uZ2FuLWxvYWQgMQ==";
 /// A longer frame goes through the decoder piece by piece.
 const TAIL_BYTES_MAX: usize = 64 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_frames() {
-        let text = |bytes: &[u8]| match find(bytes) {
-            Found::Text(range) => Some(range),
-            _ => None,
-        };
-        assert_eq!(text(b"\x81\x02ab\x81"), Some(2..4));
-        let mut long = vec![0x81, 126, 1, 0];
-        long.resize(4 + 256, b'x');
-        assert_eq!(text(&long), Some(4..260));
-        assert!(matches!(find(&long[..200]), Found::Incomplete(260)));
-        assert!(matches!(find(b"\x81"), Found::Incomplete(0)));
-        assert!(matches!(find(b"\x81\x7e\x01"), Found::Incomplete(0)));
-        assert!(matches!(find(b"\x89\x00"), Found::Other(2)));
-        assert!(matches!(find(b"\x01\x01x"), Found::Other(3)));
-        assert!(matches!(find(b"\x81\xff\xff"), Found::Other(3)));
-    }
-
-    #[test]
-    fn the_response_is_checked() {
-        let accept = handshake::accept_key(KEY);
-        let good = format!(
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Accept: {accept}\r\n\r\n"
-        );
-        assert_eq!(upgraded(good.as_bytes()).unwrap(), Some(good.len()));
-        assert_eq!(upgraded(&good.as_bytes()[..30]).unwrap(), None);
-        for bad in [
-            "HTTP/1.1 404 Not Found\r\n\r\n",
-            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
-            "nonsense\r\n\r\n",
-        ] {
-            assert!(
-                matches!(upgraded(bad.as_bytes()), Err(Ending::Refused(_))),
-                "{bad}"
-            );
-        }
-    }
-}

@@ -28,15 +28,15 @@ pub struct Options {
     /// echo, ack: messages of each connection that wait for their reply
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight: u32,
-    /// How long to measure
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    pub duration: Duration,
+    /// How long to measure [default: 10; jitter and avalanche 60]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub duration: Option<Duration>,
     /// How long the load runs before that; idle: how long to settle (at least 3)
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
     pub warm_up: Duration,
-    /// fanout, jitter: messages per second
-    #[arg(long, value_name = "PER_S", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
+    /// fanout, jitter: messages per second [default: fanout 50, jitter 10]
+    #[arg(long, value_name = "PER_S", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rate: Option<u32>,
     /// Bytes of every payload, at least 40
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     pub size: usize,
@@ -52,6 +52,24 @@ pub struct Options {
     /// idle: rooms that each connection joins; connections share them in groups of 100
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub rooms: u32,
+    /// jitter: how long a connection lives on average (half to one and a half times as long)
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    pub cut_after: Duration,
+    /// jitter: how long a client stays away on average
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    pub away: Duration,
+    /// avalanche: the command that starts the server, which is killed and started again
+    #[arg(long)]
+    pub command: Option<String>,
+    /// jitter, avalanche: chance comes from this number
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// How packets travel
+    #[arg(long, value_enum, default_value_t = Transport::Websocket)]
+    pub transport: Transport,
+    /// https: take any certificate
+    #[arg(long)]
+    pub insecure: bool,
     /// Write the report as JSON to this file; `-`: to the standard output, instead of the table
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -72,6 +90,29 @@ pub enum Scenario {
     Fanout,
     /// One request makes the server send many messages to all at once
     Burst,
+    /// Connections are cut and come back with connection state recovery while a publisher sends
+    Jitter,
+    /// The server is killed and started again (--command): who comes back, and when
+    Avalanche,
+}
+
+/// How packets travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Transport {
+    /// WebSocket from the first byte
+    Websocket,
+    /// HTTP long-polling: a GET that waits, and POSTs
+    Polling,
+}
+
+impl Transport {
+    /// As on the command line and in Engine.IO.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+            Self::Polling => "polling",
+        }
+    }
 }
 
 impl Scenario {
@@ -84,6 +125,8 @@ impl Scenario {
             Self::Ack => "ack",
             Self::Fanout => "fanout",
             Self::Burst => "burst",
+            Self::Jitter => "jitter",
+            Self::Avalanche => "avalanche",
         }
     }
 }
@@ -94,9 +137,35 @@ impl Options {
         let preset = match self.scenario {
             Scenario::Connect => 50,
             Scenario::Echo | Scenario::Ack => 100,
-            Scenario::Idle | Scenario::Fanout | Scenario::Burst => 1000,
+            _ => 1000,
         };
         self.connections.unwrap_or(preset) as usize
+    }
+
+    /// How long to measure, for this scenario.
+    pub fn duration(&self) -> Duration {
+        let preset = match self.scenario {
+            Scenario::Jitter | Scenario::Avalanche => 60,
+            _ => 10,
+        };
+        self.duration.unwrap_or(Duration::from_secs(preset))
+    }
+
+    /// Messages per second, for this scenario.
+    pub fn rate(&self) -> u32 {
+        let preset = match self.scenario {
+            Scenario::Jitter => 10,
+            _ => 50,
+        };
+        self.rate.unwrap_or(preset)
+    }
+
+    /// TCP connections that are open at a time.
+    pub(crate) fn sockets(&self) -> usize {
+        match self.transport {
+            Transport::Websocket => self.connections(),
+            Transport::Polling => self.connections() * 2,
+        }
     }
 
     /// What clap cannot see.
@@ -139,6 +208,8 @@ Examples:
   cargo run --release -p kentongan --example lab -- 3000
   kentongan-load echo --connections 100 --in-flight 16
   kentongan-load fanout --connections 1000 --rate 50 --pid $(pidof lab)
+  kentongan-load jitter --connections 1000                   (the server: lab 3000 --recovery)
+  kentongan-load avalanche --connections 1000 --command 'target/release/examples/lab 3000'
   kentongan-load idle --connections 10000 --pid $(pidof lab) --json idle.json
 
 CPU time per operation is what compares servers: rates and latencies depend on what else the machine does. Give server and

@@ -1,10 +1,12 @@
 //! The scenarios: each a [`Driver`](crate::worker::Driver) and what the main thread does around it.
 
+pub(crate) mod avalanche;
 pub(crate) mod burst;
 pub(crate) mod connect;
 pub(crate) mod echo;
 pub(crate) mod fanout;
 pub(crate) mod idle;
+pub(crate) mod jitter;
 
 use crate::{
     crew::{Moment, Window},

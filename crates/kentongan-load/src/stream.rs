@@ -1,8 +1,9 @@
-//! A TCP connection that never blocks.
+//! A TCP connection that never blocks, with or without TLS.
 
 use std::io::{self, Read, Write};
 
 use mio::{Interest, Registry, Token, net::TcpStream};
+use rustls::ClientConnection;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::target::Target;
@@ -14,12 +15,13 @@ pub(crate) struct Stream {
     /// What could not be written yet.
     unsent: Vec<u8>,
     connected: bool,
+    tls: Option<Box<ClientConnection>>,
 }
 
 /// How a read ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Got {
-    /// That many bytes; the kernel has no more for now if it is less than asked for.
+    /// That many bytes. Without TLS: if it is less than asked for, the kernel has no more for now.
     Bytes(usize),
     /// Nothing now.
     Nothing,
@@ -54,23 +56,42 @@ impl Stream {
             tcp,
             unsent: Vec::new(),
             connected: false,
+            tls: match &target.tls {
+                Some(tls) => Some(Box::new(tls.connect().map_err(io::Error::other)?)),
+                None => None,
+            },
         })
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Got> {
+        let Some(tls) = &mut self.tls else {
+            return got(|| self.tcp.read(buffer));
+        };
         loop {
-            return match self.tcp.read(buffer) {
-                Ok(0) => Ok(Got::End),
-                Ok(len) => Ok(Got::Bytes(len)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Got::Nothing),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => Err(error),
-            };
+            match got(|| tls.reader().read(buffer))? {
+                Got::Nothing => {}
+                got => return Ok(got),
+            }
+            match got(|| tls.read_tls(&mut self.tcp))? {
+                Got::Bytes(_) => {}
+                got => return Ok(got),
+            }
+            tls.process_new_packets().map_err(io::Error::other)?;
+            write_tls(&mut self.tcp, tls)?;
         }
+    }
+
+    /// Whether a short read says nothing about what is still to come.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Writes all of it, now or when the kernel takes more.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.writer().write_all(bytes)?;
+            return write_tls(&mut self.tcp, tls);
+        }
         if !self.unsent.is_empty() {
             self.unsent.extend_from_slice(bytes);
             return Ok(());
@@ -88,6 +109,9 @@ impl Stream {
             }
             self.connected = true;
         }
+        if let Some(tls) = &mut self.tls {
+            return write_tls(&mut self.tcp, tls);
+        }
         if self.unsent.is_empty() {
             return Ok(());
         }
@@ -100,21 +124,45 @@ impl Stream {
     }
 }
 
+fn got(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<Got> {
+    loop {
+        return match read() {
+            Ok(0) => Ok(Got::End),
+            Ok(len) => Ok(Got::Bytes(len)),
+            Err(error) if is_later(&error) => Ok(Got::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+    }
+}
+
+fn write_tls(tcp: &mut TcpStream, tls: &mut ClientConnection) -> io::Result<()> {
+    while tls.wants_write() {
+        match tls.write_tls(tcp) {
+            Ok(_) => {}
+            Err(error) if is_later(&error) => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Not connected yet is the same to us as a full buffer: the rest follows when it is writable.
+fn is_later(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
+    )
+}
+
 fn write_some(tcp: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
     let mut taken = 0;
     while taken < bytes.len() {
         match tcp.write(&bytes[taken..]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(len) => taken += len,
-            // Not connected yet is the same to us: the rest follows when it is writable.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::NotConnected
-                ) =>
-            {
-                break;
-            }
+            Err(error) if is_later(&error) => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

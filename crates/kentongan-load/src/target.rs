@@ -2,19 +2,23 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
-use crate::{error::LoadError, options::Options};
+use crate::{
+    error::LoadError,
+    options::{Options, Transport},
+    tls::Tls,
+};
 
 /// The server and how it is spoken to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// The first address of the host.
     pub(crate) addr: SocketAddr,
-    /// Host name, without brackets.
-    pub(crate) host: String,
     /// Value of the `Host` header.
     pub(crate) authority: String,
-    /// Whether to speak TLS.
-    pub(crate) tls: bool,
+    /// Set if TLS is to be spoken.
+    pub(crate) tls: Option<Tls>,
+    /// How packets travel.
+    pub(crate) transport: Transport,
     /// Path of the endpoint, with its leading slash.
     pub(crate) path: String,
     /// Namespace, with its leading slash.
@@ -46,9 +50,9 @@ impl Target {
             .ok_or_else(|| unresolved(std::io::ErrorKind::NotFound.into()))?;
         Ok(Self {
             addr,
-            host: host.to_owned(),
             authority: authority.to_owned(),
-            tls,
+            tls: tls.then(|| Tls::new(host, options.insecure)).transpose()?,
+            transport: options.transport,
             path: options.path.clone(),
             namespace: options.namespace.clone(),
         })
@@ -116,9 +120,9 @@ mod tests {
     fn more_than_one_source_address() {
         let target = Target {
             addr: (Ipv4Addr::LOCALHOST, 1).into(),
-            host: String::new(),
             authority: String::new(),
-            tls: false,
+            tls: None,
+            transport: Transport::Websocket,
             path: String::new(),
             namespace: String::new(),
         };

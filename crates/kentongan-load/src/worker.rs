@@ -4,13 +4,13 @@
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
-use mio::{Events, Poll};
+use mio::{Events, Poll, Token};
 
 use crate::{
     clock,
     control::{Control, Phase},
     error::LoadError,
-    link::{Ending, Link},
+    link::{Ending, Link, Reach},
     target::Target,
 };
 
@@ -19,7 +19,7 @@ pub(crate) trait Driver: Send + 'static {
     /// A connection is in the namespace; `reply` is what follows `40`.
     fn joined(&mut self, link: &mut Link, reply: &[u8], now_ns: u64);
 
-    /// A packet that begins with `4` and is no CONNECT or DISCONNECT.
+    /// A packet that begins with `4` and is no CONNECT or DISCONNECT. Replayed events come before [`Self::joined`].
     fn packet(&mut self, link: &mut Link, packet: &[u8], now_ns: u64);
 
     /// Something came that no Socket.IO server sends here.
@@ -45,18 +45,23 @@ pub(crate) struct Links {
     /// Found dead while writing.
     broken: Vec<(usize, Ending)>,
     poll: Poll,
-    target: Arc<Target>,
+    reach: Arc<Reach>,
 }
 
 impl Links {
     fn new(
         indexes: impl Iterator<Item = usize>,
         handshakes_max: usize,
-        target: Arc<Target>,
+        target: Target,
     ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let reach = Arc::new(Reach {
+            target,
+            registry: poll.registry().try_clone()?,
+        });
         let links: Vec<Link> = indexes
             .enumerate()
-            .map(|(slot, index)| Link::new(index, slot, &target))
+            .map(|(slot, index)| Link::new(index, slot, Arc::clone(&reach)))
             .collect();
         Ok(Self {
             opening: (0..links.len()).collect(),
@@ -64,8 +69,8 @@ impl Links {
             handshaking: 0,
             handshakes_max,
             broken: Vec::new(),
-            poll: Poll::new()?,
-            target,
+            poll,
+            reach,
         })
     }
 
@@ -94,7 +99,7 @@ impl Links {
 
     /// The server.
     pub(crate) fn target(&self) -> &Target {
-        &self.target
+        &self.reach.target
     }
 
     /// Writes what was queued outside of [`Driver::joined`] and [`Driver::packet`].
@@ -111,7 +116,7 @@ impl Links {
             && let Some(slot) = self.opening.pop_front()
             && let Some(link) = self.links.get_mut(slot)
         {
-            match link.open(&self.target, self.poll.registry()) {
+            match link.open() {
                 Ok(()) => self.handshaking += 1,
                 Err(ending) => self.broken.push((slot, ending)),
             }
@@ -123,7 +128,7 @@ impl Links {
 pub(crate) fn run<D: Driver>(
     indexes: impl Iterator<Item = usize>,
     handshakes_max: usize,
-    target: Arc<Target>,
+    target: Target,
     control: &Control,
     mut driver: D,
 ) -> Result<D, LoadError> {
@@ -153,14 +158,18 @@ pub(crate) fn run<D: Driver>(
             _ => {}
         }
         for event in &events {
-            let slot = event.token().0;
+            let Token(token) = event.token();
+            let slot = token / 2;
             let Some(link) = links.links.get_mut(slot) else {
                 continue;
             };
             let was_handshaking = link.is_handshaking();
-            let outcome = link
-                .writable()
-                .and_then(|()| link.readable(&mut buffer, event.is_read_closed(), &mut driver));
+            let outcome = if token % 2 == 1 {
+                link.post_ready(&mut buffer)
+            } else {
+                link.writable()
+                    .and_then(|()| link.readable(&mut buffer, event.is_read_closed(), &mut driver))
+            };
             if was_handshaking && !link.is_handshaking() {
                 links.handshaking -= 1;
             }

@@ -5,120 +5,20 @@
     reason = "a helper that fails is a test that fails"
 )]
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-};
+mod support;
+
+use std::{net::SocketAddr, sync::Arc};
 
 use clap::Parser as _;
-use kentongan::{
-    Ack, Args, Config, Data, Namespace, NotFound, Reply, ServeConfig, Server, Socket, Value,
-};
+use kentongan::{Config, RecoveryConfig};
 use kentongan_load::{Faults, LoadError, Options, Report};
-use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+};
 
-/// What the server does to the broadcast with this number, counted from 0.
-#[derive(Clone, Copy)]
-enum Mischief {
-    None,
-    Drop(u64),
-    Double(u64),
-    /// Sends it after the next one.
-    Swap(u64),
-}
-
-struct TestServer {
-    addr: SocketAddr,
-    _stop: oneshot::Sender<()>,
-    _runtime: Runtime,
-}
-
-impl TestServer {
-    fn start(mischief: Mischief) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-        let addr = listener.local_addr().unwrap();
-        runtime.spawn(async move {
-            let server = Server::new(Config::default()).unwrap();
-            install(&server.of("/"), mischief);
-            install(&server.of("/other"), mischief);
-            let stopped = async move {
-                let _ = stopped.await;
-            };
-            server
-                .serve(listener, ServeConfig::default(), NotFound, stopped)
-                .await
-                .unwrap();
-        });
-        Self {
-            addr,
-            _stop: stop,
-            _runtime: runtime,
-        }
-    }
-
-    fn load(&self, arguments: &str) -> Report {
-        kentongan_load::run(&options(self.addr, arguments)).unwrap()
-    }
-}
-
-fn options(addr: SocketAddr, arguments: &str) -> Options {
-    let url = format!("http://{addr}");
-    let quick = ["--warm-up", "0.1", "--duration", "0.4", "--url", &url];
-    let words = ["kentongan-load"].into_iter();
-    Options::parse_from(words.chain(arguments.split_whitespace()).chain(quick))
-}
-
-fn install(namespace: &Namespace, mischief: Mischief) {
-    namespace.on(
-        "echo",
-        |socket: Socket, payload: Args, ack: Ack| async move {
-            let _ = socket.emit("echo", &payload);
-            ack.send(payload);
-        },
-    );
-    namespace.on(
-        "join",
-        |socket: Socket, Data(room): Data<String>| async move {
-            socket.join(room.as_str()).unwrap();
-            Reply(room)
-        },
-    );
-    let count: &'static AtomicU64 = Box::leak(Box::default());
-    let held: &'static std::sync::Mutex<Option<Value>> = Box::leak(Box::default());
-    namespace.on(
-        "bcast",
-        move |socket: Socket, Data((room, payload)): Data<(String, Value)>| async move {
-            let send = |payload: &Value| {
-                let _ = socket.namespace().to(room.clone()).emit("msg", payload);
-            };
-            let number = count.fetch_add(1, Relaxed);
-            match mischief {
-                Mischief::Drop(at) if at == number => {}
-                Mischief::Swap(at) if at == number => *held.lock().unwrap() = Some(payload),
-                Mischief::Double(at) if at == number => {
-                    send(&payload);
-                    send(&payload);
-                }
-                _ => {
-                    send(&payload);
-                    if let Some(held) = held.lock().unwrap().take() {
-                        send(&held);
-                    }
-                }
-            }
-        },
-    );
-    namespace.on(
-        "bcastn",
-        |socket: Socket, Data((room, payload, n)): Data<(String, Value, u32)>| async move {
-            for _ in 0..n {
-                let _ = socket.namespace().to(room.clone()).emit("msg", &payload);
-            }
-        },
-    );
-}
+use support::{Mischief, TestServer, options};
 
 fn check(arguments: &str) -> Report {
     let report = TestServer::start(Mischief::None).load(arguments);
@@ -162,6 +62,95 @@ fn fanout() {
 fn burst() {
     let report = check("burst --connections 10 --messages 20 --workers 2");
     assert_eq!(report.operations, 10 * 20 * 5);
+}
+
+#[test]
+fn polling() {
+    check("echo --connections 5 --in-flight 3 --transport polling");
+    check("ack --connections 5 --in-flight 3 --transport polling");
+    check("fanout --connections 10 --rate 100 --transport polling");
+    check("idle --connections 5 --transport polling");
+    check("connect --connections 5 --transport polling");
+}
+
+#[test]
+fn jitter_with_recovery_loses_nothing() {
+    let mut config = Config::default();
+    config.recovery = Some(RecoveryConfig::default());
+    let report = TestServer::with(config, Mischief::None).load(JITTER);
+    assert_eq!(report.faults, Faults::default());
+    let json = report.json();
+    assert!(json["recovered"].as_u64() > Some(5), "{json}");
+    assert_eq!(json["not_recovered"], 0);
+    assert_eq!(json["delivered"], json["expected"]);
+    assert!(json["replay_us"]["max"].as_f64() > Some(0.0));
+}
+
+#[test]
+fn jitter_without_recovery_loses_messages_and_nothing_else() {
+    let report = TestServer::start(Mischief::None).load(JITTER);
+    let none = Faults::default();
+    let lost = report.faults.lost;
+    assert!(lost > 0);
+    assert_eq!(report.faults, Faults { lost, ..none });
+    let json = report.json();
+    assert_eq!(json["recovered"], 0);
+    assert!(json["not_recovered"].as_u64() > Some(5), "{json}");
+    assert_eq!(json["missing_recovered"], 0, "{json}");
+    assert_eq!(json["missing_not_recovered"], lost);
+}
+
+const JITTER: &str =
+    "jitter --connections 10 --rate 100 --cut-after 0.4 --away 0.1 --duration 1.5 --workers 2";
+
+#[test]
+fn tls() {
+    let server = TestServer::start(Mischief::None);
+    let (_proxy, port) = tls_in_front_of(server.addr);
+    let url = format!("https://localhost:{port}");
+    let secure = |arguments: &str| {
+        let mut options = options(server.addr, arguments);
+        options.url.clone_from(&url);
+        kentongan_load::run(&options)
+    };
+    for transport in ["websocket", "polling"] {
+        let arguments =
+            format!("echo --connections 5 --in-flight 3 --insecure --transport {transport}");
+        let report = secure(&arguments).unwrap();
+        assert_eq!(report.faults, Faults::default(), "{transport}");
+        assert!(report.operations > 0);
+    }
+    let error = secure("echo").unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+/// Ends TLS on a free port of the loopback interface, with a certificate that nobody trusts.
+fn tls_in_front_of(addr: SocketAddr) -> (tokio::runtime::Runtime, u16) {
+    let signed = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("localhost:0")).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    runtime.spawn(async move {
+        while let Ok((outer, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                if let Ok(mut outer) = acceptor.accept(outer).await {
+                    let mut inner = TcpStream::connect(addr).await.unwrap();
+                    // Either side may cut: that is what the scenarios are about.
+                    let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
+                }
+            });
+        }
+    });
+    (runtime, port)
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) fn run(options: &Options, target: &Target) -> Result<Report, LoadErro
     let drivers = crew.stop()?;
     let tallies = drivers.into_iter().map(|driver| driver.into_tally(sent));
     let mut report = super::report(options, &begin, window, tallies);
-    report.extra.insert("rate".into(), json!(options.rate));
+    report.extra.insert("rate".into(), json!(options.rate()));
     report.extra.insert("messages_sent".into(), json!(sent));
     Ok(report)
 }
@@ -72,7 +72,7 @@ impl Fanout {
             wire: Wire::new(&options.namespace, options.size),
             expected: Expected::event(&options.namespace, "msg", options.size),
             publisher: publishes.then(|| Publisher {
-                interval_ns: SECOND / u64::from(options.rate),
+                interval_ns: SECOND / u64::from(options.rate()),
                 next_ns: 0,
             }),
             subscribers: Vec::new(),
