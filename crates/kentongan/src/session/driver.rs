@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use super::{
     engine::Application,
     raw::{RawMessage, RawSession},
-    shared::{Command, Message, Session, Settled, now},
+    shared::{Command, Message, Session, Settled, Turn, now},
     slots::Slots,
     websocket::{
         WebSocket,
@@ -121,7 +121,8 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
         loop {
-            self.now = now();
+            let turn = Turn::begin();
+            self.now = turn.now;
             self.check_deadlines(cx, sleep.as_mut());
             self.take_mail(cx);
             let more = self.read(cx);
