@@ -92,7 +92,10 @@ impl Driver {
             self.check_deadlines(cx, sleep.as_mut());
             self.take_mail();
             let more = self.read(cx);
+            let was_full = self.is_inbox_full();
             self.run(cx);
+            // Nothing of the stream would wake us for what was left unread.
+            let more = more || (was_full && !self.is_inbox_full());
             self.write(cx);
             if self.finish(cx).is_ready() {
                 return Poll::Ready(());
@@ -216,7 +219,10 @@ impl Driver {
             && reads < READS_PER_TURN
             && self.phase == Phase::Open
         {
-            match websocket.poll_read(cx, session.config(), |received| self.take_frame(&received)) {
+            match websocket.poll_read(cx, session.config(), |received| {
+                // One read may hold many messages, and compressed ones are a thousand times larger than it.
+                self.take_frame(&received) && !self.is_inbox_full()
+            }) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(_)) => reads += 1,
                 Poll::Ready(Err(reason)) => ended = Some(reason),
