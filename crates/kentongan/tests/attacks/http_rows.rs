@@ -154,7 +154,7 @@ async fn answers(arena: &Arena, bytes: &[u8]) -> usize {
 /// Two servers in a row that count requests differently let an attacker hide one: what is ambiguous is the last request of
 /// its connection.
 #[test]
-fn a5_request_smuggling() {
+fn a5_rustsec_2021_0020_rustsec_2021_0078_rustsec_2021_0079_smuggling() {
     attack(&[BAD], |arena| async move {
         let hidden = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
         let length = hidden.len();
@@ -480,7 +480,7 @@ fn a11_who_floods_is_not_read() {
 }
 
 #[test]
-fn a22_cve_2026_44211_cve_2020_28481_cross_site() {
+fn a22_cve_2026_44211_cve_2020_28481_cve_2019_13611_cross_site() {
     attack(
         &[Moves::Refusals(RefusalCode::Forbidden)],
         |arena| async move {
