@@ -71,7 +71,12 @@ pub(crate) async fn open_polling(addr: SocketAddr) -> String {
     let headers = [("X-Forwarded-For", address.as_str())];
     let answer = http::request(addr, "GET", POLLING, &headers, b"").await;
     assert_eq!(answer.status, 200, "{answer:?}");
-    let sid = answer.text().split('"').nth(3).unwrap().to_owned();
+    target_of(&answer)
+}
+
+/// The target of a session's requests, from the answer to its handshake.
+pub(crate) fn target_of(handshake: &Answer) -> String {
+    let sid = handshake.text().split('"').nth(3).unwrap();
     format!("{POLLING}&sid={sid}")
 }
 

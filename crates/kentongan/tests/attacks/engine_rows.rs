@@ -7,7 +7,8 @@ use kentongan::RefusalCode;
 use crate::{
     arena::{Moves, attack, fresh_address},
     attacker::{
-        POLLING, WEBSOCKET, is_polling_alive, join, join_polling, leave, open_polling, until,
+        POLLING, WEBSOCKET, is_polling_alive, join, join_polling, leave, open_polling, target_of,
+        until,
     },
     support::{
         http::{self, Connection},
@@ -56,6 +57,7 @@ fn a23_cve_2017_16031_guessed_ids() {
         let headers = [("Cookie", cookie.as_str()), ("X-Forwarded-For", &address)];
         let answer = http::request(arena.addr, "GET", POLLING, &headers, b"").await;
         assert!(!answer.text().contains(&sid), "fixed by the client");
+        leave(arena.addr, &target_of(&answer)).await;
     });
 }
 
@@ -264,30 +266,31 @@ fn a29_requests_that_overlap_or_break_off() {
     attack(
         &[Moves::Refusals(RefusalCode::Overlap)],
         |arena| async move {
-            for round in 0..20 {
+            for round in 0..10 {
+                // In sessions to which nothing is sent, so that a GET stays parked.
                 // Two GETs: one is refused, and that ends the other.
-                let target = join_polling(arena.addr).await;
+                let target = open_polling(arena.addr).await;
                 let (one, two) = tokio::join!(
                     http::get(arena.addr, &target),
                     http::get(arena.addr, &target)
                 );
                 assert!(one.status == 400 || two.status == 400, "{round}");
                 assert_eq!(http::get(arena.addr, &target).await.status, 400);
-                // A GET that goes away, of a session to which nothing is sent.
+                // A GET that goes away.
                 let target = open_polling(arena.addr).await;
                 let mut connection = Connection::open(arena.addr).await;
                 connection.request("GET", &target, &[], b"").await;
                 // Gone before the server has looked at it, it would never have been there.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
                 drop(connection);
                 assert!(!is_polling_alive(arena.addr, &target).await, "{round}");
                 // Two POSTs, the first of them unfinished.
-                let target = join_polling(arena.addr).await;
+                let target = open_polling(arena.addr).await;
                 let mut connection = Connection::open(arena.addr).await;
                 let mut head = http::head("POST", &target, &[("Content-Length", "100")]);
                 head.extend_from_slice(b"\r\n4");
                 connection.send(&head).await;
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
                 http::post(arena.addr, &target, "3").await;
                 assert_eq!(http::get(arena.addr, &target).await.status, 400, "{round}");
             }
@@ -399,9 +402,9 @@ fn a33_jsonp_is_not_offered() {
             for reflected in ["alert", "script", "___eio", "callback"] {
                 assert!(!answer.text().contains(reflected), "{parameter}");
             }
+            leave(arena.addr, &target_of(&answer)).await;
         }
         let target = join_polling(arena.addr).await;
         leave(arena.addr, &target).await;
-        let _ = open_polling(arena.addr).await;
     });
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use kentongan::RefusalCode;
 
 use crate::{
@@ -279,7 +280,7 @@ fn a7_cve_2026_1527_line_breaks_and_zeros() {
             "\u{85}",
         ] {
             let escaped: String = bad.bytes().map(|byte| format!("%{byte:02x}")).collect();
-            for request in [
+            let requests = [
                 format!("GET {POLLING}&a={bad} HTTP/1.1\r\nHost: x\r\n\r\n"),
                 format!("GET {POLLING}&a={escaped} HTTP/1.1\r\nHost: x\r\n\r\n"),
                 format!("GET {POLLING}&sid={escaped} HTTP/1.1\r\nHost: x\r\n\r\n"),
@@ -287,8 +288,11 @@ fn a7_cve_2026_1527_line_breaks_and_zeros() {
                 format!("GET {POLLING} HTTP/1.1\r\nHost: x\r\nCookie: io=a{bad}\r\n\r\n"),
                 format!("GET {POLLING} HTTP/1.1\r\nHost: x\r\nX{bad}: 1\r\n\r\n"),
                 format!("GET /socket.io{bad}/?EIO=4 HTTP/1.1\r\nHost: x\r\n\r\n"),
-            ] {
-                let answer = raw(arena.addr, request.as_bytes()).await;
+            ];
+            let answers = requests
+                .iter()
+                .map(|request| raw(arena.addr, request.as_bytes()));
+            for (request, answer) in requests.iter().zip(join_all(answers).await) {
                 let head = answer.split("\r\n\r\n").next().unwrap();
                 assert!(
                     !head.to_ascii_lowercase().contains("\r\nx-injected"),

@@ -308,23 +308,23 @@ fn a42_rooms() {
         assert_eq!(until(&mut websocket, "433").await.unwrap(), "433[true]");
         private().unwrap();
         assert!(until(&mut websocket, r#"42["private""#).await.is_some());
-        // 1,100 names, below the rate of events.
+        // The rate of events is the first bound on the names of a flood; `held.rooms_per_socket_max` is the second.
         let mut joined = 0;
-        for round in 0..11 {
-            let mut websockets_events = Vec::new();
+        for round in 0..3 {
+            let mut events = Vec::new();
             for number in 0..100 {
-                websockets_events.extend(masked(
+                events.extend(masked(
                     Opcode::Text,
                     format!(r#"425["join","room {round} {number}"]"#).as_bytes(),
                 ));
             }
-            websocket.send_raw(&websockets_events).await;
+            websocket.send_raw(&events).await;
             for _ in 0..100 {
                 let answer = until(&mut websocket, "435").await.unwrap();
                 joined += usize::from(answer == "435[true]");
             }
         }
-        assert!((1..=1000).contains(&joined), "{joined}");
+        assert!((1..300).contains(&joined), "{joined}");
     });
 }
 
