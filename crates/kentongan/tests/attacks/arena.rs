@@ -201,6 +201,7 @@ impl Arena {
             if sessions == HEALTHY && open <= limit {
                 return;
             }
+            self.crowd.content();
             assert!(
                 started.elapsed() < PATIENCE,
                 "{when}: (c) {open} descriptors, {before} before; {sessions} sessions, (d) {HEALTHY} are healthy"

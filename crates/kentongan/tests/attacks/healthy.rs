@@ -96,6 +96,15 @@ pub(crate) async fn connect(addr: SocketAddr, count: usize) -> Crowd {
 }
 
 impl Crowd {
+    /// Panics with the first complaint, if there is one.
+    pub(crate) fn content(&self) {
+        for member in &self.members {
+            if let Some(complaint) = member.complaint.lock().unwrap().as_ref() {
+                panic!("(d) {}: {complaint}", member.name);
+            }
+        }
+    }
+
     /// Waits until every member has got an echo that it asked for from now on, and everything broadcast so far.
     pub(crate) fn go_on(&self, patience: Duration) {
         let news = NEWS.load(Ordering::SeqCst);
@@ -107,9 +116,7 @@ impl Crowd {
         let started = Instant::now();
         for (member, goal) in self.members.iter().zip(goals) {
             loop {
-                if let Some(complaint) = member.complaint.lock().unwrap().as_ref() {
-                    panic!("(d) {}: {complaint}", member.name);
-                }
+                self.content();
                 let seen = (
                     member.echoes.load(Ordering::SeqCst),
                     member.news.load(Ordering::SeqCst),
