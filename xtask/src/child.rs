@@ -37,7 +37,7 @@ pub(crate) fn run_logged(
     let shown = shown(command);
     let mut file = File::options().create(true).append(true).open(log)?;
     writeln!(file, "$ {shown}")?;
-    let mark = format!("{}-{}", mark(), RUNS.fetch_add(1, Ordering::Relaxed));
+    let mark = next_mark();
     command
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
@@ -64,6 +64,50 @@ pub(crate) fn run_logged(
             "`{shown}` was still running after {} minutes",
             limit.as_secs() / 60
         ))),
+    }
+}
+
+/// A program that runs beside others, until it is dropped.
+pub(crate) struct Background {
+    child: Child,
+    mark: String,
+}
+
+impl Background {
+    /// Starts `command` with its output in `log`, which is emptied before.
+    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self, Failure> {
+        let file = File::create(log)?;
+        let mark = next_mark();
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .env(MARK, &mark);
+        lead_own_group(command);
+        let child = command
+            .spawn()
+            .map_err(|error| Failure::new(format!("cannot start `{}`: {error}", shown(command))))?;
+        Ok(Self { child, mark })
+    }
+
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it did.
+    pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        end_group(self.child.id());
+        end_marked(&self.mark);
+        // Collects the exit status; where there are no groups, this is what ends it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -142,6 +186,11 @@ fn wait(
 fn mark() -> String {
     let outer = std::env::var(MARK).unwrap_or_default();
     format!("{outer}/{}", std::process::id())
+}
+
+/// A mark for one more program of this run.
+fn next_mark() -> String {
+    format!("{}-{}", mark(), RUNS.fetch_add(1, Ordering::Relaxed))
 }
 
 #[cfg(unix)]
@@ -225,6 +274,23 @@ mod tests {
         (result, text)
     }
 
+    /// A killed process is there until the kernel has had the time to end it: on a busy machine a check at once found one
+    /// that was still marked as running. A zombie is one that has ended.
+    fn assert_ends(process: &str) {
+        let started = Instant::now();
+        loop {
+            let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            if state.is_empty() || state.contains(") Z ") {
+                return;
+            }
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "the process still runs: {state}"
+            );
+            thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
     #[test]
     fn output_of_both_streams_reaches_the_log() {
         let (result, text) = run(
@@ -255,13 +321,7 @@ mod tests {
         );
         assert!(result.unwrap_err().to_string().contains("still running"));
         assert!(started.elapsed() < Duration::from_secs(100));
-        // `kill -0` only asks. A zombie still answers, so its state is looked at as well.
-        let state = fs::read_to_string(format!("/proc/{}/stat", child.lines().last().unwrap()))
-            .unwrap_or_default();
-        assert!(
-            state.is_empty() || state.contains(") Z "),
-            "the child still runs: {state}"
-        );
+        assert_ends(child.lines().last().unwrap());
     }
 
     #[cfg(target_os = "linux")]
@@ -283,6 +343,18 @@ mod tests {
     }
 
     #[test]
+    fn a_program_in_the_background_ends_when_it_is_dropped() {
+        let log = env::temp_dir().join(format!("xtask-child-background-{}.log", process::id()));
+        let mut background =
+            Background::start(Command::new("sh").args(["-c", "sleep 1000"]), &log).unwrap();
+        assert!(background.ended().unwrap().is_none());
+        let id = background.id();
+        drop(background);
+        fs::remove_file(&log).unwrap();
+        assert!(!Path::new(&format!("/proc/{id}/stat")).exists());
+    }
+
+    #[test]
     fn a_server_left_behind_in_the_background_is_ended() {
         let (result, child) = run(
             "setsid sleep 1000 & echo $!",
@@ -290,11 +362,6 @@ mod tests {
             Duration::from_secs(60),
         );
         result.unwrap();
-        let state = fs::read_to_string(format!("/proc/{}/stat", child.lines().last().unwrap()))
-            .unwrap_or_default();
-        assert!(
-            state.is_empty() || state.contains(") Z "),
-            "the child still runs: {state}"
-        );
+        assert_ends(child.lines().last().unwrap());
     }
 }

@@ -3,7 +3,9 @@
 //! Owns the command line. Each command is one module; what a test run consists of is the table in `steps.rs`,
 //! what a tidy tree is are the rules in `tidy/`. Knows nothing of how the library works.
 
+mod bench;
 mod child;
+mod codec_costs;
 mod demo;
 mod failure;
 mod fuzz;
@@ -16,7 +18,7 @@ mod tidy;
 mod tools;
 mod workspace;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -30,8 +32,9 @@ use crate::{failure::Failure, workspace::Workspace};
     after_help = "\
 Where to start:
   cargo xtask demo          see the library at work in a browser
-  cargo xtask test --fast   before every commit: format, lints, unit tests, tidy (a few minutes)
+  cargo xtask test --fast   before every commit: format, lints, unit tests, tidy, codec costs (a few minutes)
   cargo xtask test          before every merge: the same, and stock clients, Autobahn, a real browser, licences
+  cargo xtask bench         on a quiet machine: how much CPU time and memory the server needs, beside others
 
 Logs of every step are kept in target/xtask-logs/."
 )]
@@ -59,12 +62,21 @@ enum Task {
     /// A missing program is installed with apt-get where that is possible (root, or sudo without a password). A step
     /// that cannot run fails; no step is ever skipped. The last line reads `N passed, N failed`.
     Test {
-        /// Only format, lints, Rust tests and tidy: nothing that needs Node, Python or a browser
+        /// Only format, lints, Rust tests, tidy and codec costs: nothing that needs Node, Python or a browser
         #[arg(long)]
         fast: bool,
     },
     /// Checks what the compiler does not: crate arrows, words, file sizes, lock files, links, attack tests
     Tidy,
+    /// Counts the instructions of each codec operation with valgrind and compares them with the baseline
+    ///
+    /// Fails when one takes over 3 % more than crates/kentongan-protocol/codec-costs.json says. With another compiler or
+    /// machine than the baseline's, counts differ by themselves: then only a rise above 25 % fails.
+    CodecCosts {
+        /// Write the counts down as the new baseline
+        #[arg(long)]
+        update: bool,
+    },
     /// Runs the seeded simulator of kentongan-testkit
     ///
     /// Every run prints its seed; `--seeds 1 --seed S` replays one.
@@ -76,6 +88,11 @@ enum Task {
         #[arg(long, value_name = "S")]
         seed: Option<u64>,
     },
+    /// Measures the server beside others and writes a table and a plot
+    ///
+    /// Needs Linux, and Node.js with npm for one of the peers. A whole run takes about half an hour and replaces
+    /// benches/results/; a part of one (`--scenarios`, `--peers`, `--quick`) goes to target/bench/results/.
+    Bench(BenchArguments),
     /// Runs one fuzz target of fuzz/ with libFuzzer, on the stable toolchain
     Fuzz {
         /// A file name of fuzz/fuzz_targets, without `.rs`
@@ -84,6 +101,53 @@ enum Task {
         #[arg(long, value_name = "N")]
         runs: u64,
     },
+}
+
+#[derive(clap::Args)]
+struct BenchArguments {
+    /// Only these scenarios; `echo` stands for all that begin with it
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    scenarios: Vec<String>,
+    /// Only these peers; without `floor` there are no ratios
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    peers: Vec<String>,
+    /// How often each scenario is run against each peer [default: 3, with --quick 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// Short runs, to see that all works; the figures mean little
+    #[arg(long)]
+    quick: bool,
+    /// Keep the earlier results of scenarios that are not measured now
+    #[arg(long)]
+    keep: bool,
+    /// Where the results go
+    #[arg(long, value_name = "FOLDER")]
+    into: Option<PathBuf>,
+    /// Only print the names of scenarios and peers
+    #[arg(long)]
+    list: bool,
+}
+
+impl From<&BenchArguments> for bench::Options {
+    fn from(arguments: &BenchArguments) -> Self {
+        let (length, preset) = if arguments.quick {
+            (bench::Length::Quick, 1)
+        } else {
+            (bench::Length::Full, 3)
+        };
+        Self {
+            scenarios: arguments.scenarios.clone(),
+            peers: arguments.peers.clone(),
+            rounds: arguments.rounds.unwrap_or(preset),
+            length,
+            earlier: if arguments.keep {
+                bench::Earlier::Keep
+            } else {
+                bench::Earlier::Replace
+            },
+            into: arguments.into.clone(),
+        }
+    }
 }
 
 fn main() -> ExitCode {
@@ -120,7 +184,17 @@ fn run(task: &Task) -> Result<ExitCode, Failure> {
             }
         }
         Task::Tidy => tidy::run(&workspace)?,
+        Task::CodecCosts { update } => {
+            let usage = if *update {
+                codec_costs::Use::Update
+            } else {
+                codec_costs::Use::Compare
+            };
+            codec_costs::run(&workspace, usage)?;
+        }
         Task::Sim { seeds, seed } => sim::run(&workspace, *seeds, *seed)?,
+        Task::Bench(options) if options.list => bench::list(),
+        Task::Bench(options) => bench::run(&workspace, &options.into())?,
         Task::Fuzz { target, runs } => fuzz::run(&workspace, target, *runs)?,
     }
     Ok(ExitCode::SUCCESS)

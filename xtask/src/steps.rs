@@ -7,7 +7,7 @@ use crate::tools::Tool;
 /// Which runs a step belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ring {
-    /// Every run: needs nothing but Rust.
+    /// Every run: needs nothing but Rust and valgrind.
     Fast,
     /// Only a full run.
     Full,
@@ -44,6 +44,7 @@ pub(crate) fn steps() -> Vec<Step> {
         step("clippy", "", &["cargo clippy --workspace --all-targets --locked -- -D warnings"]),
         step("tests", "", &["cargo test --workspace --all-targets --locked --no-fail-fast"]),
         step("doc tests", "", &["cargo test --workspace --doc --locked"]),
+        step("codec costs", "", &["{xtask} codec-costs"]).with(&[Tool::Valgrind]),
         step(EXAMPLES, "", &["cargo build --release --locked -p kentongan -p kentongan-protocol --examples"]).full(),
         step("stock clients: node", "conformance/clients", &["npm ci --no-audit --no-fund", "node run.mjs"])
             .full().with(&[Tool::Node]).after(EXAMPLES).env(&[("FIXTURE_CMD", "{examples}/fixture")]),

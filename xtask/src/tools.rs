@@ -22,6 +22,8 @@ pub(crate) enum Tool {
     Python,
     /// A browser that Playwright can drive.
     Chromium,
+    /// Counts instructions.
+    Valgrind,
     /// cargo-deny, of the version that `deny.toml` is written for.
     CargoDeny,
 }
@@ -60,6 +62,7 @@ pub(crate) fn ensure(tool: Tool, workspace: &Workspace, log: &Path) -> Result<()
             let advice = "Chromium is needed: install it, or name a browser in the environment variable CHROMIUM";
             apt_install(&["chromium", "fonts-liberation"], advice, log)?;
         }
+        Tool::Valgrind => apt_install(&["valgrind"], "valgrind is needed", log)?,
         Tool::CargoDeny => {
             let mut command = Command::new("cargo");
             command
@@ -137,6 +140,7 @@ fn is_here(tool: Tool, workspace: &Workspace) -> bool {
         }
         Tool::Python => child::answers("python3", &["-c", "import venv, ensurepip"]),
         Tool::Chromium => browser().is_some(),
+        Tool::Valgrind => child::answers("valgrind", &["--version"]),
         Tool::CargoDeny => {
             let program = workspace.tools().join("bin").join("cargo-deny");
             let version = child::output(&program.to_string_lossy(), &["--version"]);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::engine::packet::encode_base64;
 use crate::engine::payload::SEPARATOR;
+use crate::inline::{self, Inline, Sink as _};
 use crate::websocket::deflate::compress_message;
 
 /// A finished message. A clone costs a reference count; a text message costs two allocations in all.
@@ -43,7 +44,7 @@ impl Frame {
 
     /// A Socket.IO header (the `4` is added) and its attachments.
     pub fn message(text: &str, attachments: &[Bytes]) -> Self {
-        Self::from_parts(&[text], attachments)
+        Self::from_parts(&[b"4", text.as_bytes()], attachments)
     }
 
     /// An Engine.IO binary message.
@@ -101,43 +102,53 @@ impl Frame {
         self.0.websocket.len()
     }
 
-    /// A Socket.IO header given in parts, and its attachments.
-    pub(crate) fn from_parts(text: &[&str], attachments: &[Bytes]) -> Self {
-        const PARTS_MAX: usize = 15;
-        let mut parts: [&[u8]; PARTS_MAX + 1] = [b""; PARTS_MAX + 1];
-        debug_assert!(text.len() <= PARTS_MAX);
-        for (slot, part) in parts.iter_mut().zip(std::iter::once(&"4").chain(text)) {
-            *slot = part.as_bytes();
-        }
-        Self::build(OPCODE_TEXT, &parts, attachments)
+    /// A text message given in parts, the Engine.IO digit among them, and its attachments.
+    pub(crate) fn from_parts(text: &[&[u8]], attachments: &[Bytes]) -> Self {
+        Self::build(OPCODE_TEXT, text, attachments)
     }
 
-    /// Writes into a buffer of the exact size: then the conversion to `Bytes` takes the buffer as it is.
+    /// A binary message given in parts.
+    pub(crate) fn binary_from_parts(parts: &[&[u8]]) -> Self {
+        Self::build(OPCODE_BINARY, parts, &[])
+    }
+
     fn build(opcode: u8, parts: &[&[u8]], attachments: &[Bytes]) -> Self {
         let len = parts.iter().map(|part| part.len()).sum();
-        let frame_bytes = |len: usize| header_bytes(len) + len;
-        let total = frame_bytes(len)
-            + attachments
-                .iter()
-                .map(|data| frame_bytes(data.len()))
-                .sum::<usize>();
-        let mut out = Vec::with_capacity(total);
-        write_header(FIN | opcode, len, &mut out);
-        for part in parts {
-            out.extend_from_slice(part);
-        }
-        for data in attachments {
-            write_header(FIN | OPCODE_BINARY, data.len(), &mut out);
-            out.extend_from_slice(data);
-        }
-        debug_assert_eq!(out.len(), total);
+        let head = header(FIN | opcode, len);
+        let head = head.as_ref();
+        let mut pieces = std::iter::once(head).chain(parts.iter().copied());
+        let websocket = if attachments.is_empty() {
+            inline::joined(head.len() + len, &mut pieces)
+        } else {
+            with_attachments(head.len() + len, &mut pieces, attachments)
+        };
         Self(Arc::new(Inner {
-            websocket: Bytes::from(out),
+            websocket,
             polling: OnceLock::new(),
             deflated: OnceLock::new(),
             compress: true,
         }))
     }
+}
+
+/// Writes into a buffer of the exact size: then the conversion to `Bytes` takes the buffer as it is.
+fn with_attachments<'a>(
+    text_len: usize,
+    text: &mut impl Iterator<Item = &'a [u8]>,
+    attachments: &[Bytes],
+) -> Bytes {
+    let frame_bytes = |data: &Bytes| header_bytes(data.len()) + data.len();
+    let total = text_len + attachments.iter().map(frame_bytes).sum::<usize>();
+    let mut out = Vec::with_capacity(total);
+    for piece in text {
+        out.extend_from_slice(piece);
+    }
+    for data in attachments {
+        write_header(FIN | OPCODE_BINARY, data.len(), &mut out);
+        out.extend_from_slice(data);
+    }
+    debug_assert_eq!(out.len(), total);
+    Bytes::from(out)
 }
 
 const fn header_bytes(len: usize) -> usize {
@@ -151,19 +162,24 @@ const fn header_bytes(len: usize) -> usize {
 }
 
 /// An unmasked frame header (RFC 6455, 5.2).
-fn write_header(first: u8, len: usize, out: &mut Vec<u8>) {
-    out.push(first);
+fn header(first: u8, len: usize) -> Inline<HEADER_BYTES_MAX> {
+    let mut header = Inline::new();
     match header_bytes(len) {
-        2 => out.push(len as u8),
+        2 => header.put(&[first, len as u8]),
         4 => {
-            out.push(126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
+            let [high, low] = (len as u16).to_be_bytes();
+            header.put(&[first, 126, high, low]);
         }
         _ => {
-            out.push(127);
-            out.extend_from_slice(&(len as u64).to_be_bytes());
+            header.put(&[first, 127]);
+            header.put(&(len as u64).to_be_bytes());
         }
     }
+    header
+}
+
+fn write_header(first: u8, len: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(header(first, len).as_ref());
 }
 
 /// The opcode and payload range of the frame at `at`. Only ever applied to what `write_header` wrote.

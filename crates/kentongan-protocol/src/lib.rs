@@ -6,6 +6,7 @@
 
 pub mod engine;
 pub mod frame;
+mod inline;
 pub mod limits;
 pub mod socket;
 pub mod websocket;

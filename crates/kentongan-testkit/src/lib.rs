@@ -1,4 +1,6 @@
 //! Test tools of the workspace. A dev-dependency only: nothing that runs in production may need it.
 
+#[cfg(feature = "adapter")]
+pub mod adapter_suite;
 pub mod fuzz;
 pub mod sim;

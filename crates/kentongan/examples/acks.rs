@@ -11,7 +11,7 @@
 //! socket.on("age", (name, answer) => answer(name.length));
 //! socket.on("vote", (question, answer) => answer(Math.random() < 0.5));
 //! console.log(await socket.emitWithAck("add", 1, 2)); // 3
-//! console.log(await socket.emitWithAck("divide", 1, 0)); // { ok: false, error: { code: "refused", … } }
+//! console.log(await socket.emitWithAck("divide", 1, 0)); // { ok: false, error: { code: "division_by_zero", … } }
 //! console.log(await socket.emitWithAck("ask me", "Ada")); // "Ada is 3"
 //! console.log(await socket.emitWithAck("poll", "tea?")); // { yes: …, no: …, silent: … }
 //! ```
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     namespace.on("divide", |Data((a, b)): Data<(i64, i64)>| async move {
         a.checked_div(b)
             .map(Reply)
-            .ok_or_else(|| Refusal::new("there is no such number"))
+            .ok_or_else(|| Refusal::new("there is no such number").with_code("division_by_zero"))
     });
 
     // The server asks the one who asked. Events of one client wait for each other, so what takes long goes to a task of its

@@ -7,6 +7,13 @@
 //! ```
 //!
 //! Every connected client gets `announcement` from the first request; an event `count` of any client is counted.
+//!
+//! With the folder of the stock client, the server gives it to browsers, and <http://127.0.0.1:3000> is a page that uses it:
+//!
+//! ```text
+//! npm install --prefix /tmp/client socket.io-client
+//! cargo run -p kentongan --example axum_app -- /tmp/client/node_modules/socket.io-client/dist
+//! ```
 
 use std::{
     error::Error,
@@ -21,9 +28,10 @@ use axum::{
     Router,
     extract::State,
     http::StatusCode,
+    response::Html,
     routing::{get, post},
 };
-use kentongan::{Config, Namespace, Reply, Server};
+use kentongan::{ClientBundles, Config, Namespace, Reply, Server};
 use tokio::net::TcpListener;
 
 /// What routes and event handlers share.
@@ -35,7 +43,11 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let server = Server::new(Config::default())?;
+    let mut config = Config::default();
+    if let Some(folder) = std::env::args().nth(1) {
+        config.client_bundles = Some(ClientBundles::from_folder(folder)?);
+    }
+    let server = Server::new(config)?;
     let app = App {
         clients: server.of("/"),
         counted: Arc::default(),
@@ -50,7 +62,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let router = Router::new()
         .route("/announce", post(announce))
         .route("/stats", get(stats))
+        .route("/", get(|| async { Html(PAGE) }))
         .route_service("/socket.io/", server.service())
+        // The files of the client, such as /socket.io/socket.io.js.
+        .route_service("/socket.io/{file}", server.service())
         .with_state(app);
 
     let listener = TcpListener::bind("127.0.0.1:3000").await?;
@@ -86,3 +101,16 @@ async fn stats(State(app): State<App>) -> String {
         app.counted.load(Ordering::Relaxed)
     )
 }
+
+const PAGE: &str = r#"<!doctype html>
+<title>announcements</title>
+<ul id="list"></ul>
+<script src="/socket.io/socket.io.min.js"></script>
+<script>
+  io().on("announcement", (text) => {
+    const item = document.createElement("li");
+    item.textContent = text;
+    document.getElementById("list").append(item);
+  });
+</script>
+"#;

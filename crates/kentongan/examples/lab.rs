@@ -16,6 +16,10 @@ use kentongan::{
 };
 use tokio::net::TcpListener;
 
+/// What a server that is tuned for speed would choose too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse(std::env::args().skip(1))?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();

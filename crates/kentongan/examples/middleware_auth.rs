@@ -11,7 +11,7 @@
 use std::{error::Error, time::Duration};
 
 use kentongan::{
-    Auth, Config, Data, EventName, NotFound, Refusal, Reply, ServeConfig, Server, Socket, Value,
+    Auth, Config, Data, EventName, NotFound, Refusal, Reply, ServeConfig, Server, Socket,
 };
 use serde::Deserialize;
 use tokio::net::TcpListener;
@@ -37,8 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     namespace.middleware(
         |socket: Socket, Auth(credentials): Auth<Credentials>| async move {
             let Some(user) = find_user(&credentials.token).await else {
-                let code = Value::Object(vec![("code".to_owned(), Value::from("bad_token"))]);
-                return Err(Refusal::new("unauthorized").with_data(code));
+                return Err(Refusal::new("unauthorized").with_code("bad_token"));
             };
             // With recovery on, nobody else can continue this client's connection.
             socket.set_identity(user.name);
@@ -56,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     namespace.use_event(|socket: Socket, EventName(event): EventName| async move {
         let is_admin = socket.value::<User>().is_some_and(|user| user.is_admin);
         if event.starts_with("admin:") && !is_admin {
-            return Err(Refusal::new("only for admins"));
+            return Err(Refusal::new("only for admins").with_code("forbidden"));
         }
         Ok(())
     });

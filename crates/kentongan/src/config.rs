@@ -12,6 +12,7 @@ pub use kentongan_protocol::{limits::Limits, socket::args::Parser};
 
 pub use self::admission::{BodyRate, Rate, RateLimits, UnauthenticatedLimits};
 use crate::{
+    adapter::config::ClusterConfig,
     http::{cors::Cors, hooks::HttpHooks},
     recovery::RecoveryConfig,
 };
@@ -73,10 +74,14 @@ pub struct Config {
     pub cors: Cors,
     /// permessage-deflate for WebSockets. Off: it costs CPU, and memory in the clients.
     pub deflate: Option<Deflate>,
-    /// Bytes from which polling responses are compressed (gzip, deflate). 1,024 as in Node; `None` turns it off.
+    /// Bytes from which polling responses are compressed (gzip, deflate), and client bundles (gzip). 1,024 as in Node; `None` turns it off.
     pub http_compression_bytes_min: Option<usize>,
+    /// The stock client's files, served below `path` (Node: `serveClient`). None: this crate holds no third-party code.
+    pub client_bundles: Option<crate::http::bundles::ClientBundles>,
     /// Connection state recovery. Off.
     pub recovery: Option<RecoveryConfig>,
+    /// Makes the server a node of a cluster. Off.
+    pub cluster: Option<ClusterConfig>,
     /// Whether a namespace that was made by a pattern goes away with its last socket. Off, as in Node.
     pub cleanup_empty_child_namespaces: bool,
     /// How long the request's headers stay available in `Handshake`. For the life of the session.
@@ -332,7 +337,9 @@ impl Default for Config {
             cors: Cors::default(),
             deflate: None,
             http_compression_bytes_min: Some(1024),
+            client_bundles: None,
             recovery: None,
+            cluster: None,
             cleanup_empty_child_namespaces: false,
             handshake_retention: HandshakeRetention::Session,
             hooks: HttpHooks::default(),

@@ -23,8 +23,14 @@ use crate::error::Refusal;
     note = "write it as `|socket: Socket, Data(x): Data<T>| async move {{ … }}`"
 )]
 pub trait Handler<A, R>: Send + Sync + 'static {
+    /// What runs.
+    type Future: Future<Output = R> + Send + 'static;
+
     /// Starts the handler, or says why its parameters cannot be had.
-    fn call(&self, context: &Context) -> Result<BoxFuture<'static, R>, Invalid>;
+    ///
+    /// # Errors
+    /// [`Invalid`]: the event does not have what a parameter asks for.
+    fn call(&self, context: &Context) -> Result<Self::Future, Invalid>;
 }
 
 /// A handler that decides: `Ok(())` lets the client or the event pass.
@@ -37,16 +43,26 @@ pub trait Middleware<A>: Handler<A, Result<(), Refusal>> {}
 impl<A, T: Handler<A, Result<(), Refusal>>> Middleware<A> for T {}
 
 /// The answer of a handler, sent as the acknowledgement if the client asked for one.
+///
+/// It is sent when the handler's future has ended, so after everything that the handler emitted, and before the next event
+/// of the same socket is handled. An answer that must go out earlier, or later than the handler's end, is
+/// [`Ack::send`](extract::Ack::send).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reply<T>(pub T);
 
 /// What a handler may return.
 pub trait IntoReply: Send + 'static {
+    /// Whether there is ever anything to say.
+    #[doc(hidden)]
+    const REPLIES: bool = true;
+
     /// Acknowledges, if there is something to say and the client asked.
     fn reply(self, context: &Context);
 }
 
 impl IntoReply for () {
+    const REPLIES: bool = false;
+
     fn reply(self, _: &Context) {}
 }
 
@@ -56,12 +72,12 @@ impl<T: IntoArgs + Send + 'static> IntoReply for Reply<T> {
     }
 }
 
-/// `Err` is sent as `{ok: false, error: {message, data}}`.
+/// `Err` is sent as `{ok: false, error: {code, message, data?}}`; see [`Refusal::with_code`].
 impl<T: IntoArgs + Send + 'static> IntoReply for Result<Reply<T>, Refusal> {
     fn reply(self, context: &Context) {
         match self {
             Ok(reply) => reply.reply(context),
-            Err(refusal) => context.acknowledge_error("refused", &refusal),
+            Err(refusal) => context.acknowledge_error(&refusal),
         }
     }
 }
@@ -74,11 +90,16 @@ pub(crate) type ErasedMiddleware =
 pub(crate) fn erase<A, R: IntoReply>(handler: impl Handler<A, R>) -> Erased {
     Arc::new(move |context| match handler.call(context) {
         Ok(future) => {
-            let context = context.clone();
-            Box::pin(async move { future.await.reply(&context) })
+            let context = R::REPLIES.then(|| context.clone());
+            Box::pin(async move {
+                let result = future.await;
+                if let Some(context) = &context {
+                    result.reply(context);
+                }
+            })
         }
         Err(invalid) => {
-            context.invalid(&invalid);
+            context.invalid(invalid);
             Box::pin(std::future::ready(()))
         }
     })
@@ -86,7 +107,7 @@ pub(crate) fn erase<A, R: IntoReply>(handler: impl Handler<A, R>) -> Erased {
 
 pub(crate) fn erase_middleware<A>(middleware: impl Middleware<A>) -> ErasedMiddleware {
     Arc::new(move |context| match middleware.call(context) {
-        Ok(future) => future,
+        Ok(future) => Box::pin(future),
         Err(invalid) => Box::pin(std::future::ready(Err(invalid.into()))),
     })
 }
@@ -100,9 +121,11 @@ macro_rules! handlers {
             R: Send + 'static,
             $($parameter: FromContext,)*
         {
-            fn call(&self, context: &Context) -> Result<BoxFuture<'static, R>, Invalid> {
+            type Future = Fut;
+
+            fn call(&self, context: &Context) -> Result<Fut, Invalid> {
                 let _ = context;
-                Ok(Box::pin(self($($parameter::from_context(context)?),*)))
+                Ok(self($($parameter::from_context(context)?),*))
             }
         }
     };

@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, net::IpAddr, net::SocketAddr, time::SystemTime};
 
-use http::{Extensions, HeaderMap, header, request::Parts};
+use http::{Extensions, HeaderMap, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     admission::address::client_address,
@@ -19,10 +19,9 @@ pub struct PeerAddr(pub SocketAddr);
 /// The request that opened a session (Node: `socket.handshake`).
 #[derive(Debug)]
 pub struct Handshake {
-    /// Path and query as they came.
-    uri: Box<str>,
-    /// Lines of `name: value`, names in lower case.
-    headers: Box<str>,
+    /// Path and query as they came, and then lines of `name: value`, names in lower case.
+    text: Box<str>,
+    uri_bytes: u32,
     address: Option<IpAddr>,
     time: SystemTime,
     secure: bool,
@@ -48,13 +47,15 @@ pub(crate) fn client(
 impl Handshake {
     pub(crate) fn new(parts: &mut Parts, config: &Config) -> Self {
         let address = client(&parts.headers, &parts.extensions, config);
-        let mut headers = String::new();
+        let uri = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let mut text = String::from(uri);
+        let uri_bytes = u32::try_from(uri.len()).expect("http bounds a URI to 64 KiB");
         if config.handshake_retention == HandshakeRetention::Session {
             for (name, value) in &parts.headers {
-                headers.push_str(name.as_str());
-                headers.push_str(": ");
-                headers.push_str(&String::from_utf8_lossy(value.as_bytes()));
-                headers.push('\n');
+                text.push_str(name.as_str());
+                text.push_str(": ");
+                text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+                text.push('\n');
             }
         }
         let forwarded = parts
@@ -66,12 +67,8 @@ impl Handshake {
         #[cfg(feature = "axum")]
         extensions.remove::<axum::extract::ConnectInfo<SocketAddr>>();
         Self {
-            uri: parts
-                .uri
-                .path_and_query()
-                .map_or("/", |uri| uri.as_str())
-                .into(),
-            headers: headers.into(),
+            text: text.into(),
+            uri_bytes,
             address,
             time: SystemTime::now(),
             secure: forwarded || parts.uri.scheme_str() == Some("https"),
@@ -87,7 +84,13 @@ impl Handshake {
     /// Path and query of the request.
     #[must_use]
     pub fn uri(&self) -> &str {
-        &self.uri
+        self.split().0
+    }
+
+    fn split(&self) -> (&str, &str) {
+        self.text
+            .split_at_checked(self.uri_bytes as usize)
+            .unwrap_or((&self.text, ""))
     }
 
     /// The first header of this name, in lower case. `None` too when headers are not kept.
@@ -100,7 +103,8 @@ impl Handshake {
 
     /// Every header, names in lower case.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.headers
+        self.split()
+            .1
             .lines()
             .filter_map(|line| line.split_once(": "))
     }
@@ -108,7 +112,7 @@ impl Handshake {
     /// The last query parameter of this name, decoded.
     #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
-        let query = self.uri.split_once('?')?.1;
+        let query = self.uri().split_once('?')?.1;
         query::pairs(query)
             .filter(|(each, _)| each == name)
             .last()
@@ -117,7 +121,7 @@ impl Handshake {
 
     /// Every query parameter, decoded, in order.
     pub fn queries(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        query::pairs(self.uri.split_once('?').map_or("", |(_, query)| query))
+        query::pairs(self.uri().split_once('?').map_or("", |(_, query)| query))
     }
 
     /// Address of the client: that of the peer, unless the peer is one of `Config::trusted_proxies`; then what the

@@ -3,6 +3,7 @@
 //! Owns routing, CORS, error bodies and the way from hyper to a raw connection. It must not know namespaces, rooms or
 //! handlers: it ends where a session begins.
 
+pub(crate) mod bundles;
 pub(crate) mod cors;
 pub(crate) mod hooks;
 pub(crate) mod serve;

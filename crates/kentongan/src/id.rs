@@ -7,6 +7,8 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytestring::ByteString;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A 120-bit identifier; its text form has exactly 20 characters of `[A-Za-z0-9_-]`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +67,19 @@ impl FromStr for Sid {
 impl fmt::Display for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text())
+    }
+}
+
+impl Serialize for Sid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text())
+    }
+}
+
+impl<'de> Deserialize<'de> for Sid {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = ByteString::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
     }
 }
 

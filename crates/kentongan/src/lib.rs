@@ -1,10 +1,12 @@
 //! A complete Socket.IO server: Engine.IO v4 and Socket.IO v5, for axum, hyper and tower.
 #![doc = include_str!("../../../docs/guide/overview.md")]
 
+mod adapter;
 mod admission;
 mod broadcast;
 mod config;
 mod error;
+pub mod guide;
 mod handler;
 mod handshake;
 mod http;
@@ -24,7 +26,22 @@ pub use kentongan_protocol::socket::{
 };
 
 pub use self::{
-    broadcast::{Answers, Broadcast, SocketInfo},
+    adapter::{
+        Adapter, AdapterError, Inbox, Missing, MissingNode, Signal,
+        codec::{
+            CLUSTER_VERSION, ClusterDecodeError, decode as decode_cluster_message,
+            encode as encode_cluster_message,
+        },
+        config::{ClusterConfig, ClusterLimits},
+        memory::{MemoryAdapter, MemoryCluster, MemoryLimits},
+        message::{
+            AckRequest, Answer, Audience, Body as ClusterBody, ClusterMessage, DisconnectScope,
+            Fault, Flags, InvalidName, NodeId, RequestId, SocketRecord,
+        },
+        remote::{AnySocket, FetchedSockets, RemoteSocket, SocketInfo},
+        server_event::{IntoServerReply, NodeAnswerError, NodeAnswers, ServerEvent},
+    },
+    broadcast::{Answers, Broadcast},
     config::{
         BodyRate, Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, IpNet,
         Limits, Parser, Rate, RateLimits, SameSite, Transports, UnauthenticatedLimits,
@@ -36,6 +53,7 @@ pub use self::{
     },
     handshake::{Handshake, PeerAddr},
     http::{
+        bundles::{ClientBundles, ClientBundlesError},
         cors::{Cors, Origins},
         hooks::{AllowRequest, ChangeHeaders, HttpHooks},
         reply::Body,

@@ -48,6 +48,8 @@ pub enum RefusalCode {
     Timeout,
     /// An event or ack could not be sent.
     Emit,
+    /// A message of another node was no message, was not for this node, or was more than this node takes.
+    ClusterMessage,
     /// A request line, or headers, above the limits of [`ServeConfig`](crate::ServeConfig).
     RequestHead,
     /// A polling body came in too slowly.
@@ -83,6 +85,8 @@ pub struct Metrics {
     pub(crate) recovered: AtomicU64,
     pub(crate) not_recovered: AtomicU64,
     pub(crate) adapter_failures: AtomicU64,
+    pub(crate) cluster_losses: AtomicU64,
+    pub(crate) cluster_answers_missing: AtomicU64,
     pub(crate) reads_paused: AtomicU64,
     refusals: [AtomicU64; RefusalCode::ALL.len()],
     disconnects: [AtomicU64; DisconnectReason::ALL.len()],
@@ -132,6 +136,10 @@ pub struct MetricsSnapshot {
     pub not_recovered: u64,
     /// Messages that the adapter could not pass on to other nodes.
     pub adapter_failures: u64,
+    /// Times that the adapter told of messages between nodes that are lost, or may be.
+    pub cluster_losses: u64,
+    /// Nodes that were asked for something and did not answer, or not in time.
+    pub cluster_answers_missing: u64,
     /// Times that a session was not read for a while, because it kept sending above its rate.
     pub reads_paused: u64,
     /// Refusals by code.
@@ -166,6 +174,8 @@ impl Metrics {
             recovered: read(&self.recovered),
             not_recovered: read(&self.not_recovered),
             adapter_failures: read(&self.adapter_failures),
+            cluster_losses: read(&self.cluster_losses),
+            cluster_answers_missing: read(&self.cluster_answers_missing),
             reads_paused: read(&self.reads_paused),
             refusals: RefusalCode::ALL
                 .iter()
@@ -215,7 +225,7 @@ impl MetricsSnapshot {
 
 impl RefusalCode {
     /// Every code, in the order of the counters.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::TransportUnknown,
         Self::SessionUnknown,
         Self::HandshakeMethod,
@@ -235,6 +245,7 @@ impl RefusalCode {
         Self::InvalidArguments,
         Self::Timeout,
         Self::Emit,
+        Self::ClusterMessage,
         Self::RequestHead,
         Self::BodyTooSlow,
         Self::RateLimited,
@@ -265,6 +276,7 @@ impl RefusalCode {
             Self::InvalidArguments => "invalid_arguments",
             Self::Timeout => "timeout",
             Self::Emit => "emit",
+            Self::ClusterMessage => "cluster_message",
             Self::RequestHead => "request_head",
             Self::BodyTooSlow => "body_too_slow",
             Self::RateLimited => "rate_limited",

@@ -9,9 +9,10 @@ pub(crate) mod targets;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytestring::ByteString;
@@ -19,12 +20,13 @@ use kentongan_protocol::{
     engine::session::{Class, Sent},
     frame::Frame,
     socket::{
-        args::{Args, IntoArgs},
+        args::{Args, FromArgs, IntoArgs},
         encode,
     },
 };
 
 use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use self::{
     behaviour::{Behaviour, RoomEvent, RoomEventKind},
@@ -32,6 +34,15 @@ use self::{
     targets::Targets,
 };
 use crate::{
+    adapter::{
+        AdapterError,
+        cluster::Cluster,
+        message::{Answer, Body, ClusterMessage},
+        server_event::{
+            IntoServerReply, NodeAnswerError, NodeAnswers, ServerEvent, ServerEventJob,
+            ServerListener,
+        },
+    },
     broadcast::Broadcast,
     config::SharedConfig,
     error::{EmitError, JoinError},
@@ -40,7 +51,7 @@ use crate::{
     metrics::{self, Metrics},
     reason::DisconnectReason,
     recovery::NamespaceRecovery,
-    session::shared::now,
+    session::{flusher::flush_all, shared::now},
     socket::{Socket, SocketInner, acks::Acks},
 };
 
@@ -62,6 +73,10 @@ pub(crate) struct NamespaceInner {
     pub(crate) arriving: AtomicUsize,
     pub(crate) config: SharedConfig,
     pub(crate) metrics: Arc<Metrics>,
+    /// This node's end of the cluster, if it is in one.
+    pub(crate) cluster: Option<Arc<Cluster>>,
+    /// To the task that runs the listeners of server events, once there was one.
+    pub(crate) server_events: OnceLock<mpsc::Sender<ServerEventJob>>,
 }
 
 impl Namespace {
@@ -151,6 +166,7 @@ impl Namespace {
         self.0
             .behaviour
             .change(|listeners| listeners.remove(listener))
+            || self.0.behaviour.remove_server_listener(listener)
     }
 
     // --- who is in it ---
@@ -203,6 +219,99 @@ impl Namespace {
     pub fn emit(&self, event: &str, data: impl IntoArgs) -> Result<(), EmitError> {
         self.broadcast().emit(event, data)
     }
+
+    // --- the other nodes ---
+
+    /// Hears an event that *another node* sends with [`Namespace::server_side_emit`]. Several listeners run one after
+    /// the other, in the order of registration; the events of a namespace do too, so a slow listener holds up the next
+    /// event. To answer, return a [`Reply`](crate::Reply); the first listener that answers counts.
+    ///
+    /// ```
+    /// # use kentongan::{Config, Server};
+    /// use kentongan::{Reply, ServerEvent};
+    ///
+    /// # let server = Server::new(Config::default())?;
+    /// let root = server.of("/");
+    /// let counted = root.clone();
+    /// root.on_server_event("count", move |_: ServerEvent| {
+    ///     let count = counted.sockets_count();
+    ///     async move { Reply(count) }
+    /// });
+    /// # Ok::<(), kentongan::ConfigError>(())
+    /// ```
+    pub fn on_server_event<F, Fut, R>(&self, event: impl Into<ByteString>, handler: F) -> ListenerId
+    where
+        F: Fn(ServerEvent) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = R> + Send + 'static,
+        R: IntoServerReply,
+    {
+        let listener = ServerListener::new(handler);
+        let id = listener.id;
+        self.0.behaviour.add_server_listener(event.into(), listener);
+        id
+    }
+
+    /// Sends an event to the listeners that the *other* nodes have for it in this namespace (Node: `serverSideEmit`).
+    /// Clients see nothing of it. Without a cluster there are no other nodes, and nothing happens.
+    ///
+    /// # Errors
+    /// [`EmitError`] when the event cannot be sent to anyone. That other nodes are not reached is no error here: it is
+    /// counted (`adapter_failures`) and logged.
+    pub fn server_side_emit(&self, event: &str, data: impl IntoArgs) -> Result<(), EmitError> {
+        let args = crate::socket::outgoing(event, data, &self.0.config)?;
+        if let Some(cluster) = &self.0.cluster {
+            let body = Body::ServerSideEmit {
+                request: None,
+                event: event.into(),
+                args,
+            };
+            // Counted and logged there.
+            let _ = cluster.publish(cluster.message(&self.0.name, None, body));
+        }
+        Ok(())
+    }
+
+    /// As [`Namespace::server_side_emit`], and collects one answer of each other node until all are there or the time
+    /// is up. What came is in the result, and which nodes are missing, with the reason.
+    ///
+    /// # Errors
+    /// [`EmitError`] when the event cannot be sent to anyone.
+    pub async fn server_side_emit_with_ack<T: FromArgs>(
+        &self,
+        event: &str,
+        data: impl IntoArgs,
+        timeout: Duration,
+    ) -> Result<NodeAnswers<T>, EmitError> {
+        let args = crate::socket::outgoing(event, data, &self.0.config)?;
+        let Some(cluster) = &self.0.cluster else {
+            return Ok(NodeAnswers {
+                given: Vec::new(),
+                missing: Vec::new(),
+            });
+        };
+        let request = cluster.request(None);
+        if let Some(id) = request.id() {
+            let body = Body::ServerSideEmit {
+                request: Some(id),
+                event: event.into(),
+                args,
+            };
+            request.published(cluster.publish(cluster.message(&self.0.name, None, body)));
+        }
+        let gathered = request.collect(timeout).await;
+        let typed = |answer| match answer {
+            Answer::Given(args) => T::from_args(&args).map_err(NodeAnswerError::Answer),
+            Answer::Failed(fault) => Err(fault.into()),
+        };
+        Ok(NodeAnswers {
+            given: gathered
+                .nodes
+                .into_iter()
+                .map(|(node, answer)| (node, typed(answer)))
+                .collect(),
+            missing: gathered.missing,
+        })
+    }
 }
 
 impl NamespaceInner {
@@ -211,6 +320,7 @@ impl NamespaceInner {
         behaviour: Arc<Behaviour>,
         config: &SharedConfig,
         metrics: &Arc<Metrics>,
+        cluster: Option<Arc<Cluster>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             recovery: config
@@ -226,6 +336,8 @@ impl NamespaceInner {
             arriving: AtomicUsize::new(0),
             config: Arc::clone(config),
             metrics: Arc::clone(metrics),
+            cluster,
+            server_events: OnceLock::new(),
         })
     }
 
@@ -261,7 +373,8 @@ impl NamespaceInner {
         crate::socket::sent(socket, sent)
     }
 
-    /// Sends an event to everyone that `targets` means: encoded once, whatever their number.
+    /// Sends an event to everyone on this node that `targets` means: encoded once, whatever their number. Then hands
+    /// `message` to the other nodes, in the same order as other broadcasts.
     pub(crate) fn publish(
         &self,
         targets: &Targets,
@@ -269,12 +382,14 @@ impl NamespaceInner {
         args: &Args,
         class: Class,
         compress: bool,
+        message: Option<ClusterMessage>,
     ) {
         match &self.recovery {
             None => self.fan_out(
                 targets,
                 &encode::event(&self.name, event, args, None, None).with_compress(compress),
                 class,
+                message,
             ),
             Some(recovery) => recovery.publish(
                 class,
@@ -283,22 +398,58 @@ impl NamespaceInner {
                     encode::event(&self.name, event, args, None, Some(position))
                         .with_compress(compress)
                 },
-                |frame| self.fan_out(targets, frame, class),
+                |frame| self.fan_out(targets, frame, class, message),
             ),
         }
     }
 
-    fn fan_out(&self, targets: &Targets, frame: &Frame, class: Class) {
+    fn fan_out(
+        &self,
+        targets: &Targets,
+        frame: &Frame,
+        class: Class,
+        message: Option<ClusterMessage>,
+    ) {
         // Two broadcasts at once must not reach one recipient in this order and another one in that.
         let _turn = self.broadcasts.lock();
         let now = now();
         let mut queued = 0;
-        self.hub.for_each(targets, |socket| {
-            if socket.session.send_at(now, frame.clone(), class) == Sent::Queued {
-                queued += 1;
-            }
+        flush_all(|to_flush| {
+            self.hub.for_each(targets, |socket| {
+                let (sent, is_idle) = socket.session.queue(now, frame.clone(), class);
+                queued += usize::from(sent == Sent::Queued);
+                if is_idle {
+                    to_flush.push(Arc::clone(&socket.session));
+                }
+            });
         });
         metrics::add(&self.metrics.events_out, queued);
+        // Counted and logged there: whoever broadcasts has reached this node's clients.
+        let _ = self.pass_on(message);
+    }
+
+    /// Sends a frame to these sockets, and `message` to the other nodes, in the same order as other broadcasts.
+    pub(crate) fn send_each(
+        &self,
+        sockets: &[Arc<SocketInner>],
+        frame: &Frame,
+        class: Class,
+        message: Option<ClusterMessage>,
+    ) -> Result<(), AdapterError> {
+        let _turn = self.broadcasts.lock();
+        for socket in sockets {
+            // A recipient that is gone is answered for by its end.
+            let _ = crate::socket::sent(socket, socket.send(frame.clone(), class));
+        }
+        self.pass_on(message)
+    }
+
+    /// Under the lock of the broadcasts, so that other nodes see them in this node's order. The adapter only queues.
+    fn pass_on(&self, message: Option<ClusterMessage>) -> Result<(), AdapterError> {
+        match (&self.cluster, message) {
+            (Some(cluster), Some(message)) => cluster.publish(message),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn join(

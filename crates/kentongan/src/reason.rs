@@ -24,11 +24,11 @@ pub enum DisconnectReason {
     SlowConsumer,
     /// The server is shutting down.
     ServerShuttingDown,
-    /// `Socket::disconnect_session` was called.
+    /// In Node's list; nothing gives it at present.
     ForcedServerClose,
     /// The client left the namespace.
     ClientNamespaceDisconnect,
-    /// `Socket::disconnect` was called.
+    /// `Socket::disconnect` or `Socket::disconnect_session` was called, or a handler panicked.
     ServerNamespaceDisconnect,
     /// The same client came back on a new connection before the old one was noticed to be dead.
     Superseded,

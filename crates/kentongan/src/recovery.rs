@@ -33,7 +33,8 @@ use crate::{
     socket::{Socket, SocketInner},
 };
 
-/// Settings of connection state recovery.
+/// Settings of connection state recovery. In a cluster it works on the node that the client was connected to; on another
+/// one the client is told [`Recovery::Unknown`].
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct RecoveryConfig {

@@ -6,8 +6,10 @@ use bytestring::ByteString;
 use futures_util::FutureExt;
 use kentongan_protocol::socket::args::Args;
 use regex::Regex;
+use tokio::runtime::Handle;
 
 use crate::{
+    adapter::{AdapterError, message::NodeId, receive::ServerInbox},
     config::{Config, ConfigError},
     http::service::{SocketIoLayer, SocketIoService},
     metrics::Metrics,
@@ -57,12 +59,14 @@ impl Server {
     /// A server with these settings.
     ///
     /// # Errors
-    /// [`ConfigError`] names the first contradiction.
+    /// [`ConfigError`] names the first contradiction. With [`Config::cluster`], also when this is not called inside a
+    /// tokio runtime, or when the adapter belongs to another server already.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
         let config = Arc::new(config);
         let metrics = Arc::<Metrics>::default();
         let namespaces = Arc::new(Namespaces::new(Arc::clone(&config), Arc::clone(&metrics)));
+        attach(&namespaces)?;
         let engine = Engine::new(
             config,
             metrics,
@@ -103,6 +107,8 @@ impl Server {
                 behaviour,
                 config,
                 &self.engine.metrics,
+                // A template has no clients on any node.
+                None,
             )),
         }
     }
@@ -139,8 +145,43 @@ impl Server {
 
     /// Ends the server in good order: refuses new sessions, lets every open one send what is left and close, and waits
     /// for them. What is not done by `deadline` is cut off. Clients see `transport close`, and try to reconnect.
+    ///
+    /// In a cluster the node leaves when its last client has.
     pub async fn shutdown(&self, deadline: Duration) {
         shutdown(&self.engine, deadline).await;
+        if let Some(cluster) = &self.namespaces.cluster {
+            cluster.close();
+        }
+    }
+
+    /// This node's name in the cluster. `None`: the server is not in one.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeId> {
+        Some(&self.namespaces.cluster.as_ref()?.node)
+    }
+
+    /// The other nodes of the cluster, as far as the adapter knows.
+    #[must_use]
+    pub fn other_nodes(&self) -> Vec<NodeId> {
+        self.namespaces
+            .cluster
+            .as_ref()
+            .map_or_else(Vec::new, |cluster| cluster.nodes())
+    }
+
+    /// Nodes of the cluster, this one with them: 1 without a cluster.
+    #[must_use]
+    pub fn nodes_count(&self) -> usize {
+        1 + self.other_nodes().len()
+    }
+
+    /// Requests to other nodes that wait for an answer now.
+    #[must_use]
+    pub fn cluster_requests_pending(&self) -> usize {
+        self.namespaces
+            .cluster
+            .as_ref()
+            .map_or(0, |cluster| cluster.requests.len())
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -200,6 +241,32 @@ impl std::fmt::Debug for Server {
             .field("config", &self.engine.config)
             .finish_non_exhaustive()
     }
+}
+
+/// Enters the cluster, if the settings want one.
+fn attach(namespaces: &Arc<Namespaces>) -> Result<(), ConfigError> {
+    let Some(cluster) = &namespaces.cluster else {
+        return Ok(());
+    };
+    let refuse = |problem| ConfigError {
+        setting: "cluster",
+        problem,
+    };
+    let runtime = Handle::try_current()
+        .map_err(|_| refuse("a node of a cluster must be made inside a tokio runtime"))?;
+    let inbox = ServerInbox {
+        namespaces: Arc::downgrade(namespaces),
+        runtime,
+    };
+    cluster.attach(Arc::new(inbox)).map_err(|error| {
+        tracing::error!(code = error.code(), %error, "the adapter cannot be attached");
+        match error {
+            AdapterError::AlreadyAttached => {
+                refuse("the adapter belongs to another server: each needs its own")
+            }
+            _ => refuse("the adapter cannot be attached; the log says why"),
+        }
+    })
 }
 
 async fn shutdown(engine: &Engine, deadline: Duration) {

@@ -5,6 +5,8 @@
 
 pub(crate) mod driver;
 pub(crate) mod engine;
+mod flush;
+pub(crate) mod flusher;
 pub(crate) mod io;
 pub(crate) mod rates;
 pub(crate) mod raw;

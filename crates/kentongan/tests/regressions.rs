@@ -516,6 +516,13 @@ async fn a_panicking_handler_disconnects_only_its_socket() {
         namespace.on("panic", |socket: Socket| async move {
             assert!(!socket.is_connected(), "on purpose");
         });
+        namespace.on("panic at once", |socket: Socket| {
+            assert!(
+                !socket.is_connected(),
+                "on purpose, before there is a future"
+            );
+            async {}
+        });
         namespace.on("ask", || async { Reply(()) });
         let left = left.clone();
         namespace.on_disconnect(move |reason: DisconnectReason| {
@@ -524,22 +531,24 @@ async fn a_panicking_handler_disconnects_only_its_socket() {
         });
     }
     let mut ws = join(&server).await;
-    ws.send_text("40/a").await;
-    assert!(ws.text().await.starts_with("40/a,"));
     let mut other = join(&server).await;
-    ws.send_text(r#"42/a,["panic"]"#).await;
-    assert_eq!(ws.text().await, "41/a,");
-    assert_eq!(
-        next(&mut gone).await,
-        DisconnectReason::ServerNamespaceDisconnect
-    );
-    for client in [&mut ws, &mut other] {
-        client.send_text(r#"421["ask"]"#).await;
-        assert_eq!(client.text().await, "431[]");
+    for event in ["panic", "panic at once"] {
+        ws.send_text("40/a").await;
+        assert!(ws.text().await.starts_with("40/a,"));
+        ws.send_text(&format!(r#"42/a,["{event}"]"#)).await;
+        assert_eq!(ws.text().await, "41/a,");
+        assert_eq!(
+            next(&mut gone).await,
+            DisconnectReason::ServerNamespaceDisconnect
+        );
+        for client in [&mut ws, &mut other] {
+            client.send_text(r#"421["ask"]"#).await;
+            assert_eq!(client.text().await, "431[]");
+        }
     }
     ws.send_text("40/a").await;
     assert!(ws.text().await.starts_with("40/a,"));
-    assert_eq!(server.server.metrics().snapshot().handler_panics, 1);
+    assert_eq!(server.server.metrics().snapshot().handler_panics, 2);
 }
 
 #[tokio::test]

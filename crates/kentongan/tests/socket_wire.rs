@@ -13,7 +13,7 @@ use std::{collections::VecDeque, fmt::Write as _, net::SocketAddr};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use kentongan::{
-    Ack, Args, Auth, Config, Data, Limits, Parser, Refusal, Reply, Server, Socket, Value,
+    Ack, Args, Auth, Config, Data, EventName, Limits, Parser, Refusal, Reply, Server, Socket, Value,
 };
 use serde::Deserialize;
 use support::{
@@ -783,6 +783,152 @@ async fn connect_errors_carry_data() {
         ],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_refusal_at_the_connect_has_its_code_in_the_data() {
+    let object = |members: &[(&str, &str)]| {
+        Value::Object(
+            members
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
+                .collect(),
+        )
+    };
+    let server = Server::new(Config::default()).unwrap();
+    // A client of Node's server knows `message` and `data` only, so nothing else may be on the wire.
+    let rows: [(&str, Refusal, &str); 6] = [
+        ("/none", Refusal::new("no"), r#"{"message":"no"}"#),
+        (
+            "/code",
+            Refusal::new("no").with_code("expired"),
+            r#"{"message":"no","data":{"code":"expired"}}"#,
+        ),
+        (
+            "/both",
+            Refusal::new("no")
+                .with_data(object(&[("at", "noon")]))
+                .with_code("expired"),
+            r#"{"message":"no","data":{"code":"expired","at":"noon"}}"#,
+        ),
+        (
+            "/own",
+            Refusal::new("no")
+                .with_code("expired")
+                .with_data(object(&[("code", "mine")])),
+            r#"{"message":"no","data":{"code":"mine"}}"#,
+        ),
+        (
+            "/text",
+            Refusal::new("no").with_data("noon").with_code("expired"),
+            r#"{"message":"no","data":{"code":"expired","data":"noon"}}"#,
+        ),
+        (
+            "/null",
+            Refusal::new("no")
+                .with_data(Value::Null)
+                .with_code("expired"),
+            r#"{"message":"no","data":{"code":"expired"}}"#,
+        ),
+    ];
+    for (name, refusal, _) in &rows {
+        let refusal = refusal.clone();
+        server
+            .of(name)
+            .middleware(move || std::future::ready(Err(refusal.clone())));
+    }
+    let server = serve(server).await;
+    for transport in TRANSPORTS {
+        let mut wire = Wire::open(server.addr, transport).await;
+        for (name, _, expected) in &rows {
+            wire.send(&[&format!("40{name},")]).await;
+            wire.expect(&format!("44{name},{expected}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_of_a_handler_or_of_an_event_has_its_code_in_the_ack() {
+    let server = Server::new(Config::default()).unwrap();
+    let namespace = server.of("/");
+    namespace.use_event(|EventName(name): EventName| async move {
+        match &*name {
+            "shut" => Err(Refusal::new("not now").with_code("closed_today")),
+            "shut plainly" => Err(Refusal::new("not now")),
+            _ => Ok(()),
+        }
+    });
+    for name in ["shut", "shut plainly"] {
+        namespace.on(name, || async { Reply("open") });
+    }
+    namespace.on("pay", |Data(coins): Data<u32>| async move {
+        match coins {
+            0 => Err(Refusal::new("too little")),
+            1 => Err(Refusal::new("too little").with_code("poor")),
+            2 => Err(Refusal::new("too little").with_code("poor").with_data(3)),
+            _ => Ok(Reply(coins)),
+        }
+    });
+    let server = serve(server).await;
+    for transport in TRANSPORTS {
+        let mut wire = Wire::open(server.addr, transport).await;
+        wire.send(&["40"]).await;
+        wire.expect(r#"40{"sid":"*"}"#).await;
+        for (sent, expected) in [
+            (
+                r#"420["pay",0]"#,
+                r#"430[{"ok":false,"error":{"code":"refused","message":"too little"}}]"#,
+            ),
+            (
+                r#"421["pay",1]"#,
+                r#"431[{"ok":false,"error":{"code":"poor","message":"too little"}}]"#,
+            ),
+            (
+                r#"422["pay",2]"#,
+                r#"432[{"ok":false,"error":{"code":"poor","message":"too little","data":3}}]"#,
+            ),
+            (r#"423["pay",3]"#, "433[3]"),
+            (
+                r#"424["pay","x"]"#,
+                r#"434[{"ok":false,"error":{"code":"args_deserialize","message":"invalid arguments"}}]"#,
+            ),
+            (
+                r#"425["shut"]"#,
+                r#"435[{"ok":false,"error":{"code":"closed_today","message":"not now"}}]"#,
+            ),
+            (
+                r#"426["shut plainly"]"#,
+                r#"436[{"ok":false,"error":{"code":"refused","message":"not now"}}]"#,
+            ),
+        ] {
+            wire.send(&[sent]).await;
+            wire.expect(expected).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reply_comes_behind_all_that_its_handler_emitted_and_an_ack_where_it_is_sent() {
+    let server = Server::new(Config::default()).unwrap();
+    let namespace = server.of("/");
+    namespace.on("reply", |socket: Socket| async move {
+        socket.emit("first", ()).unwrap();
+        Reply(1)
+    });
+    namespace.on("ack", |socket: Socket, ack: Ack| async move {
+        ack.send(1);
+        socket.emit("second", ()).unwrap();
+    });
+    let server = serve(server).await;
+    for transport in TRANSPORTS {
+        let mut wire = Wire::open(server.addr, transport).await;
+        wire.send(&["40"]).await;
+        wire.expect(r#"40{"sid":"*"}"#).await;
+        wire.send(&[r#"421["reply"]"#, r#"422["ack"]"#]).await;
+        for expected in [r#"42["first"]"#, "431[1]", "432[1]", r#"42["second"]"#] {
+            wire.expect(expected).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -258,6 +258,12 @@ impl Args {
             .map_or(0, |(_, attachments)| attachments.len())
     }
 
+    /// The attachments that the placeholders of [`Args::json`] refer to, in their order. Empty for msgpack.
+    pub fn binaries(&self) -> &[Bytes] {
+        self.json_parts()
+            .map_or(&[], |(_, attachments)| attachments)
+    }
+
     /// Bytes held.
     pub fn bytes_len(&self) -> usize {
         match &self.repr {

@@ -12,6 +12,8 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use bytestring::ByteString;
+use smallvec::SmallVec;
+use thin_vec::ThinVec;
 use thiserror::Error;
 
 use crate::limits::Limits;
@@ -117,10 +119,11 @@ impl ViolationCode {
 /// The connection table of one session.
 #[derive(Debug)]
 pub struct Connections {
-    entries: Vec<Entry>,
+    /// One inline: hardly any session is in a second namespace.
+    entries: SmallVec<[Entry; 1]>,
     /// Namespaces that the server has left and from which the client may still be sending, oldest first.
     /// Bounded by `namespaces_max`.
-    left: Vec<ByteString>,
+    left: ThinVec<ByteString>,
     /// The opening of the session, until a namespace is connected for the first time.
     opened_at: Option<Instant>,
     /// The header of the binary packet that waits for attachments.
@@ -143,8 +146,8 @@ impl Connections {
     /// The table of a session that opened at `now`.
     pub fn new(now: Instant) -> Self {
         Self {
-            entries: Vec::new(),
-            left: Vec::new(),
+            entries: SmallVec::new(),
+            left: ThinVec::new(),
             opened_at: Some(now),
             attachments_since: None,
         }
@@ -300,7 +303,7 @@ impl Connections {
     fn forget_left(&mut self, ns: &str) {
         self.left.retain(|left| left != ns);
         if self.left.is_empty() {
-            self.left = Vec::new();
+            self.left = ThinVec::new();
         }
     }
 

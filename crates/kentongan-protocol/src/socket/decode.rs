@@ -9,7 +9,7 @@ use bytestring::ByteString;
 use super::args::{Args, Parser};
 use super::json;
 use super::msgpack;
-use super::packet::{Packet, PacketType, RESERVED_EVENTS, ROOT_NAMESPACE};
+use super::packet::{Packet, PacketType, ROOT_NAMESPACE, is_reserved};
 use crate::limits::Limits;
 
 mod error;
@@ -215,7 +215,7 @@ fn single(text: &str, begins: &[char], limits: &Limits) -> Result<Args, DecodeEr
     Ok(Args::from_json(ByteString::from(text), 1))
 }
 
-/// Name and arguments of an event. They share one allocation.
+/// Name and arguments of an event.
 fn event(
     text: &str,
     attachments: Option<usize>,
@@ -227,10 +227,8 @@ fn event(
     let parts = json::scan_array(text, limits, attachments)?;
     let (start, end) = parts.first;
     let first = text.get(start..end).unwrap_or_default();
-    let kept = ByteString::from(text.get(start..parts.end).unwrap_or_default());
-    let part = |from: usize, to: usize| {
-        kept.slice_ref(kept.get(from - start..to - start).unwrap_or_default())
-    };
+    // Each its own copy: to share one they would need an allocation for the count of those who share.
+    let part = |from: usize, to: usize| ByteString::from(text.get(from..to).unwrap_or_default());
     let name = match first.as_bytes().first() {
         None => return Err(DecodeError::Payload),
         Some(b'"') => {
@@ -248,7 +246,7 @@ fn event(
         let bytes = name.len();
         return Err(DecodeError::EventNameTooLong { bytes, max });
     }
-    if RESERVED_EVENTS.contains(&&*name) {
+    if is_reserved(&name) {
         return Err(DecodeError::EventNameReserved);
     }
     let args = Args::from_json(part(parts.rest, parts.end), parts.count - 1);

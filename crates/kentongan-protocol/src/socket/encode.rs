@@ -2,16 +2,13 @@
 //!
 //! Owns the headers. It must not know recipients: one frame serves all of them.
 
-use std::io::Write as _;
-
-use bytes::Bytes;
-
 use super::args::{Args, Parser};
 use super::json::escape;
 use super::msgpack;
 use super::packet::ROOT_NAMESPACE;
 use super::value::Value;
 use crate::frame::Frame;
+use crate::inline::{Short, Sink as _};
 
 /// The grant of a namespace. `pid` is the private id for connection state recovery.
 pub fn connect(parser: Parser, ns: &str, sid: &str, pid: Option<&str>) -> Frame {
@@ -21,10 +18,7 @@ pub fn connect(parser: Parser, ns: &str, sid: &str, pid: Option<&str>) -> Frame 
     let (ns, comma) = prefix(ns);
     let sid = escape(sid);
     let (pid_key, pid) = pid.map_or(("", "".into()), |pid| ("\",\"pid\":\"", escape(pid)));
-    Frame::from_parts(
-        &["0", ns, comma, "{\"sid\":\"", &sid, pid_key, &pid, "\"}"],
-        &[],
-    )
+    text(&["40", ns, comma, "{\"sid\":\"", &sid, pid_key, &pid, "\"}"])
 }
 
 /// The refusal of a namespace. `data` reaches the client as `error.data`; it cannot hold binary in JSON, which becomes
@@ -40,19 +34,16 @@ pub fn connect_error(parser: Parser, ns: &str, message: &str, data: Option<&Valu
             serde_json::to_string(data).expect("a Value has text keys only, so it is always JSON");
         ("\",\"data\":", text)
     });
-    Frame::from_parts(
-        &[
-            "4",
-            ns,
-            comma,
-            "{\"message\":\"",
-            &message,
-            data_key,
-            &data,
-            "}",
-        ],
-        &[],
-    )
+    text(&[
+        "44",
+        ns,
+        comma,
+        "{\"message\":\"",
+        &message,
+        data_key,
+        &data,
+        "}",
+    ])
 }
 
 /// The end of a namespace.
@@ -61,7 +52,7 @@ pub fn disconnect(parser: Parser, ns: &str) -> Frame {
         return Frame::binary(&msgpack::encode_disconnect(ns));
     }
     let (ns, comma) = prefix(ns);
-    Frame::from_parts(&["1", ns, comma], &[])
+    text(&["41", ns, comma])
 }
 
 /// An event, in the form that `args` have. `id` asks for an ack; `position` becomes one more last argument (connection
@@ -69,29 +60,43 @@ pub fn disconnect(parser: Parser, ns: &str) -> Frame {
 pub fn event(ns: &str, name: &str, args: &Args, id: Option<u64>, position: Option<&str>) -> Frame {
     let Some((text, attachments)) = args.json_parts() else {
         let (bytes, count) = args.msgpack_parts();
-        return Frame::binary(&msgpack::encode_event(ns, name, bytes, count, id, position));
+        return msgpack::encode_event(ns, name, bytes, count, id, position);
     };
     let name = escape(name);
     let (open, position, close) = position.map_or(("", "".into(), "]"), |position| {
         (",\"", escape(position), "\"]")
     });
-    let comma = if args.is_empty() { "" } else { "," };
-    payload(
-        ["2", "5"],
-        ns,
-        id,
-        &["[\"", &name, "\"", comma, text, open, &position, close],
-        attachments,
-    )
+    let quote = if args.is_empty() { "\"" } else { "\"," };
+    let (head, ns, mid) = header(["42", "45"], ns, id, "[\"", attachments.len());
+    let parts = [
+        head.as_ref(),
+        ns.as_bytes(),
+        mid.as_ref(),
+        name.as_bytes(),
+        quote.as_bytes(),
+        text.as_bytes(),
+        open.as_bytes(),
+        position.as_bytes(),
+        close.as_bytes(),
+    ];
+    Frame::from_parts(&parts, attachments)
 }
 
 /// The answer to the event with that id, in the form that `args` have.
 pub fn ack(ns: &str, id: u64, args: &Args) -> Frame {
     let Some((text, attachments)) = args.json_parts() else {
         let (bytes, count) = args.msgpack_parts();
-        return Frame::binary(&msgpack::encode_ack(ns, id, bytes, count));
+        return msgpack::encode_ack(ns, id, bytes, count);
     };
-    payload(["3", "6"], ns, Some(id), &["[", text, "]"], attachments)
+    let (head, ns, mid) = header(["43", "46"], ns, Some(id), "[", attachments.len());
+    let parts = [
+        head.as_ref(),
+        ns.as_bytes(),
+        mid.as_ref(),
+        text.as_bytes(),
+        b"]",
+    ];
+    Frame::from_parts(&parts, attachments)
 }
 
 /// A client's request for a namespace. `auth` is one argument, an object, in the form of `parser`.
@@ -101,10 +106,12 @@ pub fn client_connect(parser: Parser, ns: &str, auth: Option<&Args>) -> Frame {
         return Frame::binary(&msgpack::encode_client_connect(ns, auth));
     }
     let (ns, comma) = prefix(ns);
-    Frame::from_parts(
-        &["0", ns, comma, auth.and_then(Args::json).unwrap_or("")],
-        &[],
-    )
+    text(&["40", ns, comma, auth.and_then(Args::json).unwrap_or("")])
+}
+
+/// A packet without attachments, which are few and rare.
+fn text<const N: usize>(parts: &[&str; N]) -> Frame {
+    Frame::from_parts(&parts.map(str::as_bytes), &[])
 }
 
 /// The namespace as it stands in a header: the root namespace is left out.
@@ -116,41 +123,30 @@ fn prefix(ns: &str) -> (&str, &str) {
     }
 }
 
-/// A packet with arguments: `types` are its plain and its binary form.
-fn payload(
+/// What stands before the arguments of a packet, in three parts: the namespace is in the middle. `types` are the plain
+/// and the binary form, each with the Engine.IO digit before it; `open` begins the JSON.
+fn header<'n>(
     types: [&str; 2],
-    ns: &str,
+    ns: &'n str,
     id: Option<u64>,
-    json: &[&str],
-    attachments: &[Bytes],
-) -> Frame {
-    const JSON_PARTS_MAX: usize = 8;
-    const HEADER_PARTS: usize = 6;
+    open: &str,
+    attachments: usize,
+) -> (Short, &'n str, Short) {
     let [plain, binary] = types;
     let (ns, comma) = prefix(ns);
-    let (mut count_digits, mut id_digits) = ([0; 20], [0; 20]);
-    let id = id.map_or("", |id| decimal(id, &mut id_digits));
-    let header = if attachments.is_empty() {
-        [plain, "", "", ns, comma, id]
+    let (mut head, mut mid) = (Short::new(), Short::new());
+    if attachments == 0 {
+        head.put(plain.as_bytes());
     } else {
-        let count = decimal(attachments.len() as u64, &mut count_digits);
-        [binary, count, "-", ns, comma, id]
-    };
-    let mut parts = [""; HEADER_PARTS + JSON_PARTS_MAX];
-    debug_assert!(json.len() <= JSON_PARTS_MAX);
-    for (slot, part) in parts.iter_mut().zip(header.iter().chain(json)) {
-        *slot = part;
+        head.put(binary.as_bytes());
+        head.put_decimal(attachments as u64);
+        head.put(b"-");
     }
-    Frame::from_parts(&parts, attachments)
-}
-
-/// The decimal text of `number`, without an allocation.
-fn decimal(number: u64, digits: &mut [u8; 20]) -> &str {
-    let mut free = &mut digits[..];
-    write!(free, "{number}").expect("a u64 has at most 20 digits");
-    let len = 20 - free.len();
-    digits
-        .get(..len)
-        .and_then(|digits| std::str::from_utf8(digits).ok())
-        .expect("digits are ASCII")
+    let rest = if ns.is_empty() { &mut head } else { &mut mid };
+    rest.put(comma.as_bytes());
+    if let Some(id) = id {
+        rest.put_decimal(id);
+    }
+    rest.put(open.as_bytes());
+    (head, ns, mid)
 }

@@ -3,13 +3,17 @@
 //! Owns the check that lets the rest of the crate keep arguments as text. It must not know packet types or names.
 //! Lone surrogate escapes pass in values (JavaScript can send them), not in keys.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use serde::Deserialize;
 use serde_json::Number;
+use smallvec::SmallVec;
 
+use self::plain::plain_len;
 use super::decode::DecodeError;
 use crate::limits::{DEPTH_CEILING, Limits};
+
+mod plain;
 
 /// The key that marks a reference to an attachment.
 pub(crate) const PLACEHOLDER: &str = "_placeholder";
@@ -37,19 +41,18 @@ pub(crate) fn scan_array(
     attachments: Option<usize>,
 ) -> Result<ArrayParts, DecodeError> {
     let mut scanner = Scanner::new(text, limits, attachments);
-    if scanner.peek() != Some(b'[') {
+    if scanner.byte(0) != b'[' {
         return Err(DecodeError::Payload);
     }
-    let parts = scanner.array()?;
-    scanner.finish()?;
-    Ok(parts)
+    let parts = scanner.outer_array();
+    parts.map_err(|Failed| scanner.failure)
 }
 
 /// Checks a text that is one value.
 pub(crate) fn scan_value(text: &str, limits: &Limits) -> Result<(), DecodeError> {
     let mut scanner = Scanner::new(text, limits, None);
-    scanner.value()?;
-    scanner.finish()
+    let result = scanner.value(0).and_then(|end| scanner.finish(end));
+    result.map_err(|Failed| scanner.failure)
 }
 
 #[derive(Deserialize)]
@@ -60,263 +63,299 @@ struct Placeholder {
     num: Number,
 }
 
+/// The scan has failed; why is in [`Scanner::failure`], so that the result of each step fits two registers.
+#[derive(Debug, Clone, Copy)]
+struct Failed;
+
+/// Each step is given where it begins and returns where it ends, in bytes of the text.
+///
 /// Recursion is bounded by `depth_max`, which is at most [`DEPTH_CEILING`].
 struct Scanner<'t> {
     text: &'t str,
-    at: usize,
     depth: usize,
     depth_max: usize,
     keys_max: usize,
     /// Keys of all objects that are open, innermost last.
-    keys: Vec<Cow<'t, str>>,
+    keys: SmallVec<[Cow<'t, [u8]>; PAIRWISE_KEYS_MAX]>,
     /// Which attachments have been referred to.
-    used: Option<Vec<bool>>,
+    used: Option<SmallVec<[bool; 16]>>,
+    /// Means something only behind a [`Failed`].
+    failure: DecodeError,
 }
 
 impl<'t> Scanner<'t> {
     fn new(text: &'t str, limits: &Limits, attachments: Option<usize>) -> Self {
         Self {
             text,
-            at: 0,
             depth: 0,
             depth_max: limits.depth_max.min(DEPTH_CEILING),
             keys_max: limits.object_keys_max,
-            keys: Vec::new(),
-            used: attachments.map(|count| vec![false; count]),
+            keys: SmallVec::new(),
+            used: attachments.map(|count| SmallVec::from_elem(false, count)),
+            failure: DecodeError::TrailingData,
         }
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
+    /// The byte at `at`; behind the end a zero, which begins and continues nothing.
+    #[inline]
+    fn byte(&self, at: usize) -> u8 {
+        self.text.as_bytes().get(at).copied().unwrap_or(0)
     }
 
-    fn rest(&self) -> &'t [u8] {
-        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    #[inline]
+    fn rest(&self, at: usize) -> &'t [u8] {
+        self.text.as_bytes().get(at..).unwrap_or_default()
     }
 
-    fn invalid<T>(&self) -> Result<T, DecodeError> {
-        Err(DecodeError::Json { at: self.at })
+    #[cold]
+    fn fail<T>(&mut self, failure: DecodeError) -> Result<T, Failed> {
+        self.failure = failure;
+        Err(Failed)
     }
 
-    fn skip_whitespace(&mut self) {
-        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
-            self.at += 1;
+    #[cold]
+    fn invalid<T>(&mut self, at: usize) -> Result<T, Failed> {
+        self.fail(DecodeError::Json { at })
+    }
+
+    #[inline]
+    fn skip_whitespace(&self, mut at: usize) -> usize {
+        // Hardly any JSON has whitespace between its tokens: one comparison tells.
+        while let byte @ 1..=b' ' = self.byte(at) {
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                break;
+            }
+            at += 1;
         }
+        at
     }
 
-    fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn finish(&mut self) -> Result<(), DecodeError> {
-        self.skip_whitespace();
-        if self.at == self.text.len() {
+    fn finish(&mut self, at: usize) -> Result<(), Failed> {
+        if self.skip_whitespace(at) == self.text.len() {
             Ok(())
         } else {
-            Err(DecodeError::TrailingData)
+            self.fail(DecodeError::TrailingData)
         }
     }
 
-    fn value(&mut self) -> Result<(), DecodeError> {
-        match self.peek() {
-            Some(b'"') => self.string().map(drop),
-            Some(b'[') => self.array().map(drop),
-            Some(b'{') => self.object(),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b't') => self.literal(b"true"),
-            Some(b'f') => self.literal(b"false"),
-            Some(b'n') => self.literal(b"null"),
-            _ => self.invalid(),
+    fn value(&mut self, at: usize) -> Result<usize, Failed> {
+        match self.byte(at) {
+            b'"' => Ok(self.string(at)?.0),
+            b'[' => self.array(at),
+            b'{' => self.object(at),
+            b'-' | b'0'..=b'9' => self.number(at),
+            b't' => self.literal(at, b"true"),
+            b'f' => self.literal(at, b"false"),
+            b'n' => self.literal(at, b"null"),
+            _ => self.invalid(at),
         }
     }
 
-    fn literal(&mut self, word: &[u8]) -> Result<(), DecodeError> {
-        if !self.rest().starts_with(word) {
-            return self.invalid();
+    fn literal(&mut self, at: usize, word: &[u8]) -> Result<usize, Failed> {
+        if !self.rest(at).starts_with(word) {
+            return self.invalid(at);
         }
-        self.at += word.len();
-        Ok(())
+        Ok(at + word.len())
     }
 
-    fn digits(&mut self) -> Result<(), DecodeError> {
-        let digits = self
-            .rest()
-            .iter()
-            .take_while(|b| b.is_ascii_digit())
-            .count();
-        if digits == 0 {
-            return self.invalid();
+    #[inline]
+    fn digits(&mut self, start: usize) -> Result<usize, Failed> {
+        let mut at = start;
+        while self.byte(at).is_ascii_digit() {
+            at += 1;
         }
-        self.at += digits;
-        Ok(())
+        if at == start {
+            return self.invalid(at);
+        }
+        Ok(at)
     }
 
-    fn number(&mut self) -> Result<(), DecodeError> {
-        self.eat(b'-');
-        if !self.eat(b'0') {
-            self.digits()?;
+    fn number(&mut self, mut at: usize) -> Result<usize, Failed> {
+        at += usize::from(self.byte(at) == b'-');
+        at = if self.byte(at) == b'0' {
+            at + 1
+        } else {
+            self.digits(at)?
+        };
+        if self.byte(at) == b'.' {
+            at = self.digits(at + 1)?;
         }
-        if self.eat(b'.') {
-            self.digits()?;
+        if let b'e' | b'E' = self.byte(at) {
+            at += 1;
+            at += usize::from(matches!(self.byte(at), b'+' | b'-'));
+            at = self.digits(at)?;
         }
-        if self.eat(b'e') || self.eat(b'E') {
-            let _ = self.eat(b'+') || self.eat(b'-');
-            self.digits()?;
-        }
-        Ok(())
+        Ok(at)
     }
 
-    /// Whether the string has escapes.
-    fn string(&mut self) -> Result<bool, DecodeError> {
+    /// Where the string ends, and whether it has escapes.
+    #[inline]
+    fn string(&mut self, mut at: usize) -> Result<(usize, bool), Failed> {
         let mut escaped = false;
-        self.at += 1;
+        at += 1;
         loop {
-            let plain = self
-                .rest()
-                .iter()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-            self.at += plain.unwrap_or(self.rest().len());
-            if self.eat(b'"') {
-                return Ok(escaped);
-            }
-            if !self.eat(b'\\') {
-                return self.invalid();
-            }
-            escaped = true;
-            self.escape()?;
-        }
-    }
-
-    fn escape(&mut self) -> Result<(), DecodeError> {
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
-            Some(b'u') => {
-                let hex = self.rest().get(1..5).unwrap_or_default();
-                if hex.len() != 4 || !hex.iter().all(u8::is_ascii_hexdigit) {
-                    return self.invalid();
+            at += plain_len(self.rest(at));
+            match self.byte(at) {
+                b'"' => return Ok((at + 1, escaped)),
+                b'\\' => {
+                    escaped = true;
+                    at = self.escape(at + 1)?;
                 }
-                self.at += 5;
+                _ => return self.invalid(at),
             }
-            _ => return self.invalid(),
         }
-        Ok(())
     }
 
-    fn descend(&mut self) -> Result<(), DecodeError> {
+    fn escape(&mut self, at: usize) -> Result<usize, Failed> {
+        match self.byte(at) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 1),
+            b'u' => match self.rest(at + 1).first_chunk::<4>() {
+                Some(hex) if hex.iter().all(u8::is_ascii_hexdigit) => Ok(at + 5),
+                _ => self.invalid(at),
+            },
+            _ => self.invalid(at),
+        }
+    }
+
+    #[inline]
+    fn descend(&mut self, at: usize) -> Result<usize, Failed> {
         if self.depth >= self.depth_max {
-            return Err(DecodeError::TooDeep {
+            return self.fail(DecodeError::TooDeep {
                 max: self.depth_max,
             });
         }
         self.depth += 1;
-        self.at += 1;
-        self.skip_whitespace();
-        Ok(())
+        Ok(self.skip_whitespace(at + 1))
     }
 
-    fn array(&mut self) -> Result<ArrayParts, DecodeError> {
-        self.descend()?;
+    /// Behind an element: where the next one begins, or where the bracket stands.
+    #[inline]
+    fn comma(&self, at: usize) -> (usize, bool) {
+        let at = self.skip_whitespace(at);
+        if self.byte(at) == b',' {
+            (self.skip_whitespace(at + 1), true)
+        } else {
+            (at, false)
+        }
+    }
+
+    #[inline]
+    fn ascend(&mut self, at: usize, bracket: u8) -> Result<usize, Failed> {
+        self.depth -= 1;
+        if self.byte(at) == bracket {
+            Ok(at + 1)
+        } else {
+            self.invalid(at)
+        }
+    }
+
+    /// The array that is the text: its elements are counted, and the first is marked.
+    fn outer_array(&mut self) -> Result<ArrayParts, Failed> {
+        let mut at = self.descend(0)?;
         let mut parts = ArrayParts {
             count: 0,
             first: (0, 0),
-            rest: self.at,
-            end: self.at,
+            rest: at,
+            end: at,
         };
-        while parts.count > 0 || self.peek() != Some(b']') {
-            let start = self.at;
-            self.value()?;
-            let end = self.at;
-            self.skip_whitespace();
-            let more = self.eat(b',');
-            if more {
-                self.skip_whitespace();
-            }
+        let mut more = self.byte(at) != b']';
+        while more {
+            let (start, end) = (at, self.value(at)?);
+            (at, more) = self.comma(end);
             if parts.count == 0 {
                 parts.first = (start, end);
-                parts.rest = self.at;
+                parts.rest = at;
             }
             parts.count += 1;
-            if !more {
-                break;
-            }
         }
-        parts.end = self.at;
-        self.depth -= 1;
-        if self.eat(b']') {
-            Ok(parts)
-        } else {
-            self.invalid()
-        }
+        parts.end = at;
+        at = self.ascend(at, b']')?;
+        self.finish(at)?;
+        Ok(parts)
     }
 
-    fn object(&mut self) -> Result<(), DecodeError> {
-        let start = self.at;
+    fn array(&mut self, start: usize) -> Result<usize, Failed> {
+        let mut at = self.descend(start)?;
+        let mut more = self.byte(at) != b']';
+        while more {
+            at = self.value(at)?;
+            (at, more) = self.comma(at);
+        }
+        self.ascend(at, b']')
+    }
+
+    fn object(&mut self, start: usize) -> Result<usize, Failed> {
         let base = self.keys.len();
-        self.descend()?;
-        if self.peek() != Some(b'}') {
-            loop {
-                self.key(base)?;
-                self.skip_whitespace();
-                if !self.eat(b':') {
-                    return self.invalid();
-                }
-                self.skip_whitespace();
-                self.value()?;
-                self.skip_whitespace();
-                if !self.eat(b',') {
-                    break;
-                }
-                self.skip_whitespace();
+        let mut seen = 0;
+        let mut at = self.descend(start)?;
+        let mut more = self.byte(at) != b'}';
+        while more {
+            at = self.key(at, base, &mut seen)?;
+            at = self.skip_whitespace(at);
+            if self.byte(at) != b':' {
+                return self.invalid(at);
             }
+            at = self.skip_whitespace(at + 1);
+            at = self.value(at)?;
+            (at, more) = self.comma(at);
         }
-        self.depth -= 1;
-        if !self.eat(b'}') {
-            return self.invalid();
-        }
-        self.close_object(start, base)
+        let end = self.ascend(at, b'}')?;
+        self.close_object(start..end, base)?;
+        Ok(end)
     }
 
-    fn key(&mut self, base: usize) -> Result<(), DecodeError> {
-        if self.peek() != Some(b'"') {
-            return self.invalid();
+    /// `seen` has a bit for each key of the object so far, many keys to a bit: while the bit of a new key is clear,
+    /// there is nothing to compare it with.
+    #[inline]
+    fn key(&mut self, start: usize, base: usize, seen: &mut u64) -> Result<usize, Failed> {
+        if self.byte(start) != b'"' {
+            return self.invalid(start);
         }
-        let start = self.at;
-        let escaped = self.string()?;
-        let quoted = self.text.get(start..self.at).unwrap_or_default();
-        let key = unquote(quoted, escaped).ok_or(DecodeError::Key)?;
+        let (end, escaped) = self.string(start)?;
+        let key = if escaped {
+            let quoted = self.text.get(start..end).unwrap_or_default();
+            match serde_json::from_str::<String>(quoted) {
+                Ok(key) => Cow::Owned(key.into_bytes()),
+                Err(_) => return self.fail(DecodeError::Key),
+            }
+        } else {
+            let key = self.text.as_bytes().get(start + 1..end - 1);
+            Cow::Borrowed(key.unwrap_or_default())
+        };
         let siblings = self.keys.get(base..).unwrap_or_default();
         if siblings.len() >= self.keys_max {
-            return Err(DecodeError::TooManyKeys { max: self.keys_max });
+            return self.fail(DecodeError::TooManyKeys { max: self.keys_max });
         }
-        if siblings.len() < PAIRWISE_KEYS_MAX && siblings.contains(&key) {
-            return Err(DecodeError::DuplicateKey);
+        let bit = bit_of(&key);
+        if *seen & bit != 0 && siblings.len() < PAIRWISE_KEYS_MAX && siblings.contains(&key) {
+            return self.fail(DecodeError::DuplicateKey);
         }
+        *seen |= bit;
         self.keys.push(key);
-        Ok(())
+        Ok(end)
     }
 
-    fn close_object(&mut self, start: usize, base: usize) -> Result<(), DecodeError> {
+    fn close_object(&mut self, object: Range<usize>, base: usize) -> Result<(), Failed> {
         let keys = self.keys.get_mut(base..).unwrap_or_default();
         if keys.len() > PAIRWISE_KEYS_MAX {
             keys.sort_unstable();
             if keys.array_windows().any(|[a, b]| a == b) {
-                return Err(DecodeError::DuplicateKey);
+                return self.fail(DecodeError::DuplicateKey);
             }
         }
-        let marked = self.used.is_some() && keys.iter().any(|key| key == PLACEHOLDER);
+        let marked = self.used.is_some() && keys.iter().any(|key| **key == *PLACEHOLDER.as_bytes());
         self.keys.truncate(base);
         if marked {
-            self.placeholder(start)
+            self.placeholder(object)
+                .or_else(|failure| self.fail(failure))
         } else {
             Ok(())
         }
     }
 
-    /// The object that ends here claims to be a placeholder.
-    fn placeholder(&mut self, start: usize) -> Result<(), DecodeError> {
-        let text = self.text.get(start..self.at).unwrap_or_default();
+    /// The object claims to be a placeholder.
+    fn placeholder(&mut self, object: Range<usize>) -> Result<(), DecodeError> {
+        let text = self.text.get(object).unwrap_or_default();
         let placeholder: Placeholder =
             serde_json::from_str(text).map_err(|_| DecodeError::PlaceholderShape)?;
         if !placeholder.is_placeholder {
@@ -335,6 +374,15 @@ impl<'t> Scanner<'t> {
     }
 }
 
+/// One of 64 bits, from what keys of one object differ in most: their ends.
+#[inline]
+fn bit_of(key: &[u8]) -> u64 {
+    let (first, last) = (key.first().unwrap_or(&0), key.last().unwrap_or(&0));
+    let mixed =
+        u32::from(*first) ^ u32::from(*last).rotate_left(2) ^ (key.len() as u32).rotate_left(4);
+    1 << (mixed % 64)
+}
+
 /// The text of a checked, quoted string; `None` if its escapes are no Unicode text.
 pub(crate) fn unquote(quoted: &str, escaped: bool) -> Option<Cow<'_, str>> {
     if escaped {
@@ -346,12 +394,14 @@ pub(crate) fn unquote(quoted: &str, escaped: bool) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Whether `text` stands between the quotes of a JSON string as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    plain_len(text.as_bytes()) == text.len()
+}
+
 /// The text as it stands between the quotes of a JSON string.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
-    if !text
-        .bytes()
-        .any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-    {
+    if is_plain(text) {
         return Cow::Borrowed(text);
     }
     let quoted = serde_json::to_string(text).expect("a str is always JSON");

@@ -1,15 +1,16 @@
 //! The msgpack form of packets (socket.io-msgpack-parser 3): one binary message holds a whole packet as a map.
 //!
 //! Owns the way from such a message to a [`Packet`] and back. Arguments are kept in a normalised form, plain msgpack
-//! without extensions, so that everything behind it reads them with any msgpack reader. It must not know sessions,
-//! the JSON form, or which event names are reserved: this parser reserves none (protocol notes 10).
+//! without extensions, so that everything behind it reads them with any msgpack reader. It must not know sessions or
+//! the JSON form.
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use smallvec::SmallVec;
 
 use super::args::Args;
 use super::decode::DecodeError;
-use super::packet::{Packet, PacketType, ROOT_NAMESPACE};
+use super::packet::{Packet, PacketType, ROOT_NAMESPACE, is_reserved};
 use crate::limits::Limits;
 
 mod date;
@@ -106,7 +107,7 @@ impl<'a> Fields<'a> {
         };
         normalise::check_keys(members, limits)?;
         let mut fields = Self::default();
-        let mut names = Vec::new();
+        let mut names: SmallVec<[&str; 8]> = SmallVec::new();
         let mut skipped = Vec::new();
         for _ in 0..members {
             let name = reader.key()?;
@@ -209,6 +210,10 @@ fn event(data: Vec<u8>, limits: &Limits) -> Result<(ByteString, Args), DecodeErr
     if name.len() > max {
         let bytes = name.len();
         return Err(DecodeError::EventNameTooLong { bytes, max });
+    }
+    // The JavaScript parser reserves no names here, but no stock client can send one: its `emit` throws.
+    if is_reserved(&name) {
+        return Err(DecodeError::EventNameReserved);
     }
     let from = reader.at();
     Ok((

@@ -85,3 +85,8 @@ pub const RESERVED_EVENTS: [&str; 6] = [
     "newListener",
     "removeListener",
 ];
+
+/// Whether `name` is one of [`RESERVED_EVENTS`].
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED_EVENTS.contains(&name)
+}

@@ -14,7 +14,11 @@ pub fn apply(payload: &mut [u8], mask: [u8; 4]) {
     for chunk in chunks {
         *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip([a, b, c, d, a, b, c]) {
+    let (half, rest) = rest.as_chunks_mut::<4>();
+    for chunk in half {
+        *chunk = (u32::from_ne_bytes(*chunk) ^ u32::from_ne_bytes(mask)).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip([a, b, c]) {
         *byte ^= key;
     }
 }

@@ -20,6 +20,7 @@ pub enum Opcode {
 
 impl Opcode {
     /// The opcode with this wire value; `None` for the reserved ones, 3 to 7 and 0xb to 0xf.
+    #[inline]
     pub fn from_wire(value: u8) -> Option<Self> {
         Some(match value {
             0x0 => Self::Continuation,
@@ -33,6 +34,7 @@ impl Opcode {
     }
 
     /// Whether it is close, ping or pong: never fragmented, at most 125 bytes, allowed inside a fragmented message.
+    #[inline]
     pub fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }

@@ -156,15 +156,15 @@ impl Context {
                 tracing::error!(event = %self.name, %error, "the answer of a handler cannot be sent");
                 engine.metrics.refused(RefusalCode::Emit);
                 ack.given.store(false, Ordering::Release);
-                self.acknowledge_error("internal", &Refusal::new("internal error"));
+                self.acknowledge_error(&Refusal::new("internal error").with_code("internal"));
             }
         }
     }
 
     /// `{ok: false, error: {code, message, data?}}`
-    pub(crate) fn acknowledge_error(&self, code: &str, refusal: &Refusal) {
+    pub(crate) fn acknowledge_error(&self, refusal: &Refusal) {
         let mut error = vec![
-            ("code".to_owned(), Value::from(code)),
+            ("code".to_owned(), Value::from(refusal.code())),
             ("message".to_owned(), Value::from(refusal.message.as_str())),
         ];
         if let Some(data) = &refusal.data {
@@ -176,7 +176,7 @@ impl Context {
         ]));
     }
 
-    pub(crate) fn invalid(&self, invalid: &Invalid) {
+    pub(crate) fn invalid(&self, invalid: Invalid) {
         tracing::debug!(event = %self.name, error = %invalid, "arguments do not fit the handler");
         self.socket
             .0
@@ -184,16 +184,13 @@ impl Context {
             .engine
             .metrics
             .refused(RefusalCode::InvalidArguments);
-        self.acknowledge_error(invalid.0.code(), &Refusal::new(invalid.0.client_text()));
+        self.acknowledge_error(&invalid.into());
     }
 }
 
 impl From<Invalid> for Refusal {
     fn from(invalid: Invalid) -> Self {
-        Self::new(invalid.0.client_text()).with_data(Value::Object(vec![(
-            "code".to_owned(),
-            Value::from(invalid.0.code()),
-        )]))
+        Self::new(invalid.0.client_text()).with_code(invalid.0.code())
     }
 }
 

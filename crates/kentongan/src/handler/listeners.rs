@@ -26,7 +26,7 @@ pub(crate) struct Listeners {
     pub(crate) disconnect: Vec<Listener>,
     pub(crate) event_middleware: Vec<ErasedMiddleware>,
     pub(crate) any: Vec<Listener>,
-    pub(crate) events: HashMap<ByteString, Vec<Listener>>,
+    events: HashMap<ByteString, Vec<Listener>>,
     outgoing: Vec<(ListenerId, Outgoing)>,
 }
 
@@ -58,7 +58,7 @@ impl Listener {
 }
 
 impl ListenerId {
-    fn next() -> Self {
+    pub(crate) fn next() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
@@ -143,6 +143,11 @@ impl Listeners {
         self.events.retain(|_, list| !list.is_empty());
         self.outgoing.retain(|(each, _)| *each != id);
         self.len() != before
+    }
+
+    /// Those of an event.
+    pub(crate) fn of(&self, event: &ByteString) -> &[Listener] {
+        self.events.get(event).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn tell_outgoing(&self, event: &str, args: &Args) {

@@ -1,6 +1,9 @@
 //! Running the listeners of one event, one after the other.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
+};
 
 use bytestring::ByteString;
 use futures_util::future::BoxFuture;
@@ -14,7 +17,6 @@ use crate::{
     error::Refusal,
     metrics::RefusalCode,
     recovery::Recovery,
-    session::slots::Done,
     socket::{Ended, Socket},
 };
 
@@ -24,37 +26,51 @@ pub(crate) fn event(
     id: Option<u64>,
     name: ByteString,
     args: Args,
-) -> Option<BoxFuture<'static, Done>> {
+) -> Option<BoxFuture<'static, ()>> {
     let shared = socket.0.namespace.behaviour.listeners();
     let own = own(socket);
-    let is_heard =
-        |listeners: &Listeners| !listeners.any.is_empty() || listeners.events.contains_key(&name);
-    if !is_heard(&shared) && !own.as_deref().is_some_and(is_heard) {
-        return None;
-    }
-    let context = Context::event(socket, id, name, args);
-    Some(Box::pin(async move {
-        let layers = [Some(shared), own];
-        for middleware in layers
-            .iter()
+    let layers = [Some(&*shared), own.as_deref()];
+    let mut heard = layers
+        .into_iter()
+        .flatten()
+        .flat_map(|listeners| listeners.any.iter().chain(listeners.of(&name)));
+    let first = heard.next()?;
+    let is_only = heard.next().is_none()
+        && layers
+            .into_iter()
             .flatten()
-            .flat_map(|listeners| &listeners.event_middleware)
-        {
-            if let Err(refusal) = middleware(&context).await {
-                refused(&context, &refusal);
-                return Done::Handled;
-            }
+            .all(|listeners| listeners.event_middleware.is_empty());
+    let context = Context::event(socket, id, name, args);
+    if is_only {
+        return first.fires().then(|| started(first, &context));
+    }
+    Some(Box::pin(all_of(Arc::clone(&shared), own.clone(), context)))
+}
+
+/// Calls a handler. If the call itself panics, so does what it returns: all panics of handlers are met in one place.
+fn started(listener: &Listener, context: &Context) -> BoxFuture<'static, ()> {
+    catch_unwind(AssertUnwindSafe(|| (listener.handler)(context)))
+        .unwrap_or_else(|panic| Box::pin(async { resume_unwind(panic) }))
+}
+
+/// Middleware and listeners, one after the other.
+async fn all_of(shared: Arc<Listeners>, own: Option<Arc<Listeners>>, context: Context) {
+    let layers = [Some(shared), own];
+    for middleware in layers
+        .iter()
+        .flatten()
+        .flat_map(|listeners| &listeners.event_middleware)
+    {
+        if let Err(refusal) = middleware(&context).await {
+            return refused(&context, &refusal);
         }
-        for listeners in layers.iter().flatten() {
-            all(&listeners.any, &context).await;
-        }
-        for listeners in layers.iter().flatten() {
-            if let Some(list) = listeners.events.get(&context.name) {
-                all(list, &context).await;
-            }
-        }
-        Done::Handled
-    }))
+    }
+    for listeners in layers.iter().flatten() {
+        all(&listeners.any, &context).await;
+    }
+    for listeners in layers.iter().flatten() {
+        all(listeners.of(&context.name), &context).await;
+    }
 }
 
 /// The connect handlers. Rights and rooms are settled by then.
@@ -62,7 +78,7 @@ pub(crate) fn connected(
     socket: &Socket,
     auth: Args,
     recovery: Recovery,
-) -> Option<BoxFuture<'static, Done>> {
+) -> Option<BoxFuture<'static, ()>> {
     let shared = socket.0.namespace.behaviour.listeners();
     if shared.connect.is_empty() {
         return None;
@@ -70,12 +86,11 @@ pub(crate) fn connected(
     let context = Context::connect(socket, auth, Some(recovery));
     Some(Box::pin(async move {
         all(&shared.connect, &context).await;
-        Done::Handled
     }))
 }
 
 /// The disconnect handlers.
-pub(crate) fn disconnected(socket: &Socket, ended: Ended) -> Option<BoxFuture<'static, Done>> {
+pub(crate) fn disconnected(socket: &Socket, ended: Ended) -> Option<BoxFuture<'static, ()>> {
     let shared = socket.0.namespace.behaviour.listeners();
     let own = own(socket);
     if shared.disconnect.is_empty() && own.as_ref().is_none_or(|own| own.disconnect.is_empty()) {
@@ -86,7 +101,6 @@ pub(crate) fn disconnected(socket: &Socket, ended: Ended) -> Option<BoxFuture<'s
         for listeners in [Some(shared), own].iter().flatten() {
             all(&listeners.disconnect, &context).await;
         }
-        Done::Handled
     }))
 }
 
@@ -112,5 +126,5 @@ fn refused(context: &Context, refusal: &Refusal) {
         .engine
         .metrics
         .refused(RefusalCode::EventMiddleware);
-    context.acknowledge_error("refused", refusal);
+    context.acknowledge_error(refusal);
 }

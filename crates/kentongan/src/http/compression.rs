@@ -46,6 +46,18 @@ pub(crate) fn payload(
     response
 }
 
+/// Whether the client takes gzip.
+pub(super) fn accepts_gzip(request: &HeaderMap) -> bool {
+    accepted(request) == Some(Encoding::Gzip)
+}
+
+/// As small as gzip makes it, for bodies that are compressed once and sent often.
+pub(super) fn gzip_best(body: &[u8]) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 2), Compression::best());
+    encoder.write_all(body).ok()?;
+    encoder.finish().ok().map(Bytes::from)
+}
+
 /// Gzip is preferred; `q=0` means no (RFC 9110, section 12.5.3).
 fn accepted(request: &HeaderMap) -> Option<Encoding> {
     let header = request.get(header::ACCEPT_ENCODING)?.to_str().ok()?;

@@ -107,6 +107,12 @@ where
     B::Data: Send,
 {
     let (parts, body) = request.into_parts();
+    let gzip_bytes_min = engine.config.http_compression_bytes_min;
+    if let Some(bundles) = &engine.config.client_bundles
+        && let Some(response) = bundles.answer(&parts, gzip_bytes_min)
+    {
+        return Ok(response);
+    }
     let uri = parts.uri.clone();
     let query = Query::parse(uri.query().unwrap_or_default());
     let transports = engine.config.transports;

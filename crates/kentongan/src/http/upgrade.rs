@@ -26,9 +26,8 @@ use crate::{
     metrics::RefusalCode,
     session::{
         engine::{Admitted, Engine},
-        io::Io,
         shared::{Session, now},
-        websocket::{Received, WebSocket},
+        websocket::{WebSocket, reader::Received},
     },
 };
 
@@ -52,7 +51,7 @@ pub(crate) fn open(
         };
         // The open packet is the first frame; the task writes it in its first turn.
         let session = engine.prepare(handshake);
-        websocket.queue_text(&open_packet(&session, &[]));
+        websocket.writer.queue_text(&open_packet(&session, &[]));
         if engine.start(&session, Some(websocket)) {
             admitted.hand_over();
         } else {
@@ -74,7 +73,7 @@ pub(crate) async fn probe(
     let (on_upgrade, response, deflate) = accept(engine, &mut parts)?;
     let probe = session.begin_probe().map_err(polling::refusal)?;
     let deadline = session
-        .machine(|machine, _| machine.probe_deadline(probe))
+        .machine(|machine| machine.probe_deadline(probe))
         .unwrap_or_else(now);
     let (session, base64) = (Arc::clone(session), query.base64);
     tokio::spawn(async move {
@@ -117,34 +116,37 @@ async fn run_probe(
         while look.poll_tick(cx).is_ready() {
             // Another probe has won, or the session is over: nothing on this socket would tell.
             let probe = open.probe;
-            if !open
-                .session
-                .machine(|machine, _| machine.is_probe_open(probe))
-            {
+            if !open.session.machine(|machine| machine.is_probe_open(probe)) {
                 return std::task::Poll::Ready(false);
             }
         }
         loop {
-            let mut step = None;
-            let read = websocket.poll_read(cx, config, |received| {
-                let packet = match received {
-                    Received::Text(text) => Packet::decode_text(text).ok(),
-                    Received::Binary(_) => None,
-                };
-                let decided = packet.map_or(ProbeStep::Reject, |packet| {
-                    open.session.probe_packet(open.probe, &packet)
+            let (mut step, mut answer) = (None, None);
+            let read = websocket
+                .reader
+                .poll_read(cx, config, &mut answer, |received| {
+                    let packet = match received {
+                        Received::Text(text) => Packet::decode_text(text).ok(),
+                        Received::Binary(_) => None,
+                    };
+                    let decided = packet.map_or(ProbeStep::Reject, |packet| {
+                        open.session.probe_packet(open.probe, &packet)
+                    });
+                    step = Some(decided);
+                    decided == ProbeStep::ReplyPong
                 });
-                step = Some(decided);
-                decided == ProbeStep::ReplyPong
-            });
+            if let Some(answer) = answer {
+                websocket.writer.queue_answer(answer);
+            }
             match step {
                 Some(ProbeStep::Upgraded) => return std::task::Poll::Ready(true),
                 Some(ProbeStep::Reject) => return std::task::Poll::Ready(false),
-                Some(ProbeStep::ReplyPong) => websocket.queue_text("3probe"),
+                Some(ProbeStep::ReplyPong) => websocket.writer.queue_text("3probe"),
                 None => {}
             }
             if websocket
-                .poll_write(cx, || None, |_| {})
+                .writer
+                .poll_write(cx, config, |_, _, _| {})
                 .is_ready_and(Result::is_err)
             {
                 return std::task::Poll::Ready(false);
@@ -166,11 +168,11 @@ async fn run_probe(
     if is_late {
         open.session.engine.metrics.refused(RefusalCode::Timeout);
     }
-    websocket.close(is_late.then_some(POLICY_VIOLATION));
+    websocket.writer.close(is_late.then_some(POLICY_VIOLATION));
     let farewell = std::future::poll_fn(|cx| {
-        let _ = websocket.poll_write(cx, || None, |_| {});
-        let _ = websocket.poll_shutdown(cx);
-        websocket.poll_discard(cx)
+        let _ = websocket.writer.poll_write(cx, config, |_, _, _| {});
+        let _ = websocket.writer.poll_shutdown(cx);
+        websocket.reader.poll_discard(cx)
     });
     // A peer that does not answer the close frame is cut off.
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, farewell).await;
@@ -245,8 +247,7 @@ async fn established(
         .await
         .ok()?
         .ok()?;
-    let (io, early) = Io::from_upgraded(upgraded);
-    Some(WebSocket::new(io, early, deflate, base64, &engine.config))
+    Some(WebSocket::new(upgraded, deflate, base64))
 }
 
 /// How long a losing probe may take to close.

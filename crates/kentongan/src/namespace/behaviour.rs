@@ -1,6 +1,7 @@
 //! What a namespace does: its listeners and hooks. Namespaces made from one pattern share theirs.
 
 use std::{
+    collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -8,7 +9,12 @@ use std::{
 use bytestring::ByteString;
 use parking_lot::RwLock;
 
-use crate::{handler::listeners::Listeners, id::Sid, socket::Socket};
+use crate::{
+    adapter::server_event::ServerListener,
+    handler::listeners::{ListenerId, Listeners},
+    id::Sid,
+    socket::Socket,
+};
 
 /// Decides about the rooms of a client that comes back.
 pub(crate) type DecideRooms =
@@ -20,6 +26,7 @@ pub(crate) struct Behaviour {
     listeners: RwLock<Arc<Listeners>>,
     recover: RwLock<Option<DecideRooms>>,
     rooms: RwLock<Vec<RoomListener>>,
+    server_events: RwLock<HashMap<ByteString, Vec<ServerListener>>>,
 }
 
 /// Something happened to a room.
@@ -66,6 +73,34 @@ impl Behaviour {
 
     pub(crate) fn add_room_listener(&self, listener: RoomListener) {
         self.rooms.write().push(listener);
+    }
+
+    pub(crate) fn add_server_listener(&self, event: ByteString, listener: ServerListener) {
+        self.server_events
+            .write()
+            .entry(event)
+            .or_default()
+            .push(listener);
+    }
+
+    /// The listeners of a server event, in the order of their registration.
+    pub(crate) fn server_listeners(&self, event: &str) -> Vec<ServerListener> {
+        self.server_events
+            .read()
+            .get(event)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn remove_server_listener(&self, id: ListenerId) -> bool {
+        let mut removed = false;
+        self.server_events.write().retain(|_, listeners| {
+            let before = listeners.len();
+            listeners.retain(|listener| listener.id != id);
+            removed |= listeners.len() != before;
+            !listeners.is_empty()
+        });
+        removed
     }
 
     pub(crate) fn tell_room(&self, kind: RoomEventKind, room: &ByteString, socket: Option<Sid>) {

@@ -21,7 +21,7 @@ use crate::{
     id::Sid,
     metrics::{self, RefusalCode},
     recovery::{Claim, Recovery},
-    session::{shared::Session, slots::Done},
+    session::{shared::Session, slots::Arrival},
     socket::Socket,
 };
 
@@ -52,7 +52,7 @@ pub(crate) async fn prepare(
     namespaces: Arc<Namespaces>,
     name: ByteString,
     auth: Option<Args>,
-) -> Done {
+) -> Arrival {
     let parser = session.engine.config.parser;
     let auth = auth.unwrap_or_else(|| Args::empty(parser));
     let decided = tokio::time::timeout(
@@ -61,16 +61,18 @@ pub(crate) async fn prepare(
     )
     .await;
     let refusal = match decided {
-        Ok(Ok(prepared)) => return Done::Prepared(Box::new(prepared)),
+        Ok(Ok(prepared)) => return Arrival::Prepared(Box::new(prepared)),
         Ok(Err(refusal)) => refusal,
         Err(_) => {
             session.engine.metrics.refused(RefusalCode::Timeout);
             Refusal::new("Timed out")
         }
     };
-    let frame = encode::connect_error(parser, &name, &refusal.message, refusal.data.as_ref());
+    let message = refusal.message.clone();
+    let data = refusal.connect_error_data();
+    let frame = encode::connect_error(parser, &name, &message, data.as_ref());
     let _ = session.send(frame, Class::Reliable);
-    Done::Refused
+    Arrival::Refused
 }
 
 async fn decide(

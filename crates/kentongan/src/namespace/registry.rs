@@ -12,11 +12,13 @@ use parking_lot::RwLock;
 use regex::Regex;
 
 use super::{NamespaceInner, behaviour::Behaviour};
-use crate::{config::SharedConfig, metrics::Metrics};
+use crate::{adapter::cluster::Cluster, config::SharedConfig, metrics::Metrics};
 
 pub(crate) struct Namespaces {
     config: SharedConfig,
     pub(crate) metrics: Arc<Metrics>,
+    /// This node's end of the cluster, if it is in one.
+    pub(crate) cluster: Option<Arc<Cluster>>,
     by_name: RwLock<HashMap<ByteString, Entry>>,
     parents: RwLock<Vec<Parent>>,
 }
@@ -64,9 +66,14 @@ impl Drop for Arriving {
 
 impl Namespaces {
     pub(crate) fn new(config: SharedConfig, metrics: Arc<Metrics>) -> Self {
+        let cluster = config
+            .cluster
+            .as_ref()
+            .map(|cluster| Cluster::new(cluster, &metrics));
         Self {
             config,
             metrics,
+            cluster,
             by_name: RwLock::default(),
             parents: RwLock::default(),
         }
@@ -92,6 +99,14 @@ impl Namespaces {
             .unwrap_or_default();
         drop(parents);
         self.make(&name, behaviour, false)
+    }
+
+    /// The namespace of this name, if it is there.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<NamespaceInner>> {
+        self.by_name
+            .read()
+            .get(name)
+            .map(|entry| Arc::clone(&entry.namespace))
     }
 
     pub(crate) fn add_parent(&self, allows: Allows) -> Arc<Behaviour> {
@@ -165,7 +180,13 @@ impl Namespaces {
     ) -> Arc<NamespaceInner> {
         let mut by_name = self.by_name.write();
         let entry = by_name.entry(name.clone()).or_insert_with(|| Entry {
-            namespace: NamespaceInner::new(name.clone(), behaviour, &self.config, &self.metrics),
+            namespace: NamespaceInner::new(
+                name.clone(),
+                behaviour,
+                &self.config,
+                &self.metrics,
+                self.cluster.clone(),
+            ),
             is_child,
         });
         Arc::clone(&entry.namespace)

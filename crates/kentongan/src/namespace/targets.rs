@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 use smallvec::SmallVec;
 
-use crate::id::Sid;
+use crate::{adapter::message::Audience, id::Sid};
 
 /// Sockets of a namespace: all, or those in any of `rooms`; without those in any of `except`. A room is a name or a
 /// socket's id. Every socket is counted once.
@@ -27,6 +27,18 @@ impl Targets {
         }
     }
 
+    /// The same for other nodes, which know rooms and ids by their names.
+    pub(crate) fn audience(&self) -> Audience {
+        let name = |id: Sid| ByteString::from(&*id.text());
+        let mut except = self.except.to_vec();
+        except.extend(self.except_socket.map(name));
+        let rooms = match self.socket {
+            Some(id) => vec![name(id)],
+            None => self.rooms.to_vec(),
+        };
+        Audience { rooms, except }
+    }
+
     /// Whether a socket with this id and these rooms is meant.
     pub(crate) fn include(&self, id: Sid, rooms: &[ByteString]) -> bool {
         let text = id.text();
@@ -41,9 +53,46 @@ impl Targets {
     }
 }
 
+impl From<Audience> for Targets {
+    fn from(audience: Audience) -> Self {
+        Self {
+            rooms: audience.rooms.into(),
+            except: audience.except.into(),
+            ..Self::default()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_nodes_get_ids_as_names_of_rooms() {
+        let (id, other) = (Sid::random(), Sid::random());
+        let names = |names: &[&str]| -> Vec<ByteString> {
+            names.iter().map(|name| ByteString::from(*name)).collect()
+        };
+        let targets = Targets {
+            rooms: ["a".into()].into(),
+            except: ["b".into()].into(),
+            socket: None,
+            except_socket: Some(id),
+        };
+        let expected = Audience {
+            rooms: names(&["a"]),
+            except: names(&["b", &id.text()]),
+        };
+        assert_eq!(targets.audience(), expected);
+        let expected = Audience {
+            rooms: names(&[&other.text()]),
+            except: Vec::new(),
+        };
+        assert_eq!(Targets::socket(other).audience(), expected);
+        let read = Targets::from(targets.audience());
+        assert!(read.include(other, &names(&["a"])));
+        assert!(!read.include(id, &names(&["a"])));
+    }
 
     #[test]
     fn rooms_are_a_union_and_except_takes_out() {

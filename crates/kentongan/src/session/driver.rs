@@ -1,7 +1,7 @@
 //! The one task of a session: it reads, runs the handlers, writes, keeps the deadlines, and cleans up.
 //!
 //! One turn goes in one direction: deadlines, mail from other tasks, bytes in, handlers, bytes out. So all that one read
-//! brought is answered in one write.
+//! brought is answered in one write. Handlers whose turn has come start while the bytes are read.
 
 use std::{
     future::Future,
@@ -20,9 +20,12 @@ use tokio::time::Sleep;
 use super::{
     engine::Application,
     raw::{RawMessage, RawSession},
-    shared::{Command, Message, Session, now},
+    shared::{Command, Message, Session, Settled, now},
     slots::Slots,
-    websocket::{Ended, Received, WebSocket},
+    websocket::{
+        WebSocket,
+        reader::{Ended, Received, WebSocketReader},
+    },
 };
 use crate::{
     metrics::{self, RefusalCode},
@@ -30,19 +33,27 @@ use crate::{
 };
 
 /// Runs a session to its end.
-pub(crate) async fn drive(session: Arc<Session>, websocket: Option<WebSocket>) {
-    let deadline = tokio::time::Instant::from_std(now() + session.engine.session.ping_interval);
-    let mut sleep = pin!(tokio::time::sleep_until(deadline));
+// Not an `async fn`: that would keep its arguments beside the driver made of them, for every connection.
+pub(crate) fn drive(
+    session: Arc<Session>,
+    websocket: Option<WebSocket>,
+) -> impl Future<Output = ()> + Send {
     let mut driver = Driver::new(session, websocket);
-    std::future::poll_fn(|cx| driver.poll(cx, sleep.as_mut())).await;
+    async move {
+        let mut sleep = pin!(driver.first_sleep());
+        std::future::poll_fn(|cx| driver.poll(cx, sleep.as_mut())).await;
+    }
 }
 
 struct Driver {
     session: Arc<Session>,
-    websocket: Option<WebSocket>,
+    /// The reading half; the writing half is the session's.
+    websocket: Option<WebSocketReader>,
     application: Layer,
-    /// The kernel took less than we had.
-    blocked: bool,
+    /// The clock, read once a turn.
+    now: Instant,
+    /// The timer will fire without being looked at.
+    is_armed: bool,
     inbox_full: bool,
     /// The code for our close frame.
     close_code: Option<u16>,
@@ -75,29 +86,59 @@ impl Driver {
                 Layer::Raw
             }
         };
-        Self {
+        let mut driver = Self {
             session,
-            websocket,
+            websocket: None,
             application,
-            blocked: false,
+            now: now(),
+            is_armed: false,
             inbox_full: false,
             close_code: None,
             phase: Phase::Open,
             linger_until: None,
+        };
+        if let Some(websocket) = websocket {
+            driver.install(websocket);
         }
+        driver
+    }
+
+    fn first_sleep(&self) -> Sleep {
+        let interval = self.session.engine.session.ping_interval;
+        tokio::time::sleep_until(tokio::time::Instant::from_std(self.now + interval))
+    }
+
+    fn install(&mut self, websocket: WebSocket) {
+        *self.session.writer.lock() = Some(websocket.writer);
+        self.websocket = Some(websocket.reader);
+    }
+
+    /// Lets go of the stream, whatever is still to be written.
+    fn uninstall(&mut self) {
+        *self.session.writer.lock() = None;
+        self.websocket = None;
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
         loop {
+            self.now = now();
             self.check_deadlines(cx, sleep.as_mut());
-            self.take_mail();
+            self.take_mail(cx);
             let more = self.read(cx);
             let was_full = self.is_inbox_full();
             self.run(cx);
             // Nothing of the stream would wake us for what was left unread.
             let more = more || (was_full && !self.is_inbox_full());
             self.write(cx);
-            if self.finish(cx).is_ready() {
+            let deadline = match self.session.settle(cx, self.phase == Phase::Open) {
+                Settled::Busy => continue,
+                Settled::Over(reason) => {
+                    self.end(reason, cx);
+                    continue;
+                }
+                Settled::Idle(deadline) => deadline,
+            };
+            if self.phase != Phase::Open && self.finish(cx).is_ready() {
                 return Poll::Ready(());
             }
             if more {
@@ -105,11 +146,7 @@ impl Driver {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.session.sleep(
-                cx,
-                self.websocket.is_some() && !self.blocked && self.phase == Phase::Open,
-            ) && self.arm(cx, sleep.as_mut())
-            {
+            if self.arm(cx, sleep.as_mut(), deadline) {
                 return Poll::Pending;
             }
         }
@@ -117,17 +154,18 @@ impl Driver {
 
     /// Acts on what is due.
     fn check_deadlines(&mut self, cx: &mut Context<'_>, sleep: Pin<&mut Sleep>) {
-        if sleep.poll(cx).is_pending() {
+        if self.now < sleep.deadline().into_std() || sleep.poll(cx).is_pending() {
             return;
         }
-        if self.linger_until.is_some_and(|until| until <= now()) {
-            self.websocket = None;
+        self.is_armed = false;
+        if self.linger_until.is_some_and(|until| until <= self.now) {
+            self.uninstall();
             self.linger_until = None;
         }
         let session = Arc::clone(&self.session);
-        session.handle_timeout();
+        session.handle_timeout(self.now);
         if let Layer::SocketIo(slots) = &mut self.application
-            && let Some(code) = slots.overdue(now())
+            && let Some(code) = slots.overdue(self.now)
         {
             tracing::debug!(session = %session.id.shown(), code, "session timed out");
             session.engine.metrics.refused(RefusalCode::Timeout);
@@ -136,11 +174,12 @@ impl Driver {
     }
 
     /// Sets the timer to the next deadline. `false`: it is due already.
-    fn arm(&self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> bool {
-        let engine = &self.session.engine;
-        let machine = self
-            .session
-            .machine(|machine, _| machine.poll_timeout(&engine.session));
+    fn arm(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut sleep: Pin<&mut Sleep>,
+        machine: Option<Instant>,
+    ) -> bool {
         let slots = match &self.application {
             Layer::SocketIo(slots) if self.phase == Phase::Open => slots.deadline(),
             _ => None,
@@ -150,16 +189,21 @@ impl Driver {
             .flatten()
             .min();
         let next = tokio::time::Instant::from_std(
-            next.unwrap_or_else(|| now() + engine.session.ping_interval),
+            next.unwrap_or_else(|| self.now + self.session.engine.session.ping_interval),
         );
         // A timer that fires too early is cheaper than one that is moved at every packet.
-        if sleep.is_elapsed() || next < sleep.deadline() {
+        if !self.is_armed && sleep.is_elapsed() || next < sleep.deadline() {
             sleep.as_mut().reset(next);
+            self.is_armed = false;
         }
-        sleep.poll(cx).is_pending()
+        if self.is_armed {
+            return true;
+        }
+        self.is_armed = sleep.poll(cx).is_pending();
+        self.is_armed
     }
 
-    fn take_mail(&mut self) {
+    fn take_mail(&mut self, cx: &mut Context<'_>) {
         let Some(mail) = self.session.take_mail() else {
             return;
         };
@@ -168,13 +212,12 @@ impl Driver {
                 break;
             }
             match message {
-                Message::Text(text) => self.take_message(&Received::Text(&text)),
-                Message::Binary(data) => self.take_message(&Received::Binary(&data)),
+                Message::Text(text) => self.take_message(&Received::Text(&text), cx),
+                Message::Binary(data) => self.take_message(&Received::Binary(&data), cx),
             };
         }
         if let Some(websocket) = mail.upgraded {
-            self.websocket = Some(websocket);
-            self.blocked = false;
+            self.install(websocket);
         }
         for command in mail.commands {
             self.take_command(&command);
@@ -211,7 +254,8 @@ impl Driver {
         let Some(mut websocket) = self.websocket.take() else {
             return false;
         };
-        let mut ended = None;
+        let (mut ended, mut answer) = (None, None);
+        let waker = cx.waker();
         let mut reads = 0;
         let session = Arc::clone(&self.session);
         while ended.is_none()
@@ -219,19 +263,26 @@ impl Driver {
             && reads < READS_PER_TURN
             && self.phase == Phase::Open
         {
-            match websocket.poll_read(cx, session.config(), |received| {
+            let mut goes_on = true;
+            match websocket.poll_read(cx, session.config(), &mut answer, |received| {
+                goes_on = self.take_frame(&received, &mut Context::from_waker(waker));
                 // One read may hold many messages, and compressed ones are a thousand times larger than it.
-                self.take_frame(&received) && !self.is_inbox_full()
+                goes_on && !self.is_inbox_full()
             }) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(_)) => reads += 1,
                 Poll::Ready(Err(reason)) => ended = Some(reason),
             }
-            if session.machine(|machine, _| !machine.is_open()) {
+            if !goes_on {
                 break;
             }
         }
         self.websocket = Some(websocket);
+        if let Some(answer) = answer
+            && let Some(writer) = session.writer.lock().as_mut()
+        {
+            writer.queue_answer(answer);
+        }
         match ended {
             None => {}
             Some(Ended::Closed) => self.lost(CloseReason::TransportClose),
@@ -240,9 +291,7 @@ impl Driver {
                 tracing::debug!(session = %session.id.shown(), code, "websocket refused");
                 session.engine.metrics.refused(RefusalCode::WebSocket);
                 self.close_code = Some(close_code);
-                session.machine(|machine, now| {
-                    machine.handle_websocket_closed(now, CloseReason::TransportError(code))
-                });
+                self.lost(CloseReason::TransportError(code));
             }
         }
         reads == READS_PER_TURN
@@ -250,12 +299,13 @@ impl Driver {
 
     /// The stream is gone: nothing can be written any more.
     fn lost(&mut self, reason: CloseReason) {
+        let now = self.now;
         self.session
-            .machine(|machine, now| machine.handle_websocket_closed(now, reason));
+            .machine(|machine| machine.handle_websocket_closed(now, reason));
     }
 
     /// One WebSocket message: an Engine.IO packet.
-    fn take_frame(&mut self, received: &Received<'_>) -> bool {
+    fn take_frame(&mut self, received: &Received<'_>, cx: &mut Context<'_>) -> bool {
         let session = Arc::clone(&self.session);
         let engine = &session.engine;
         let packet = match received {
@@ -277,21 +327,22 @@ impl Driver {
                 return false;
             }
         };
-        match session.machine(|machine, now| {
+        let now = self.now;
+        match session.machine(|machine| {
             machine.handle_packet(&engine.session, now, Transport::WebSocket, &packet)
         }) {
             Step::Nothing => true,
             Step::Closed => false,
             Step::Message => match packet {
-                Packet::Text(text) => self.take_message(&Received::Text(text)),
-                Packet::Binary(data) => self.take_message(&Received::Binary(&data)),
+                Packet::Text(text) => self.take_message(&Received::Text(text), cx),
+                Packet::Binary(data) => self.take_message(&Received::Binary(&data), cx),
                 _ => true,
             },
         }
     }
 
     /// One Engine.IO message, from either transport. `false`: the session is closed.
-    fn take_message(&mut self, message: &Received<'_>) -> bool {
+    fn take_message(&mut self, message: &Received<'_>, cx: &mut Context<'_>) -> bool {
         match &mut self.application {
             Layer::Raw => {
                 let message = match message {
@@ -307,8 +358,8 @@ impl Driver {
             }
             Layer::SocketIo(slots) => {
                 let taken = match message {
-                    Received::Text(text) => slots.take_text(text),
-                    Received::Binary(data) => slots.take_binary(data),
+                    Received::Text(text) => slots.take_text(text, self.now, cx),
+                    Received::Binary(data) => slots.take_binary(data, self.now, cx),
                 };
                 let Err(violation) = taken else { return true };
                 tracing::debug!(session = %self.session.id.shown(), code = violation.code, "socket packet refused");
@@ -342,68 +393,37 @@ impl Driver {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) {
-        if self.phase == Phase::Lingering {
-            return;
-        }
-        let session = &self.session;
-        let Some(websocket) = &mut self.websocket else {
-            return;
-        };
-        let engine = &session.engine;
-        let result = websocket.poll_write(
-            cx,
-            || session.machine(|machine, _| machine.poll_transmit()),
-            |bytes| {
-                metrics::add(&engine.metrics.bytes_out, bytes);
-                // Compressed bytes are fewer than what the outbox counts; the rest is settled when all is written.
-                session.machine(|machine, now| machine.handle_transmit_progress(now, bytes));
-            },
-        );
-        if matches!(result, Poll::Ready(Ok(()))) {
-            session.machine(|machine, now| machine.handle_transmit_done(now));
-        }
-        let blocked = result.is_pending();
-        if blocked != self.blocked {
-            self.blocked = blocked;
-            session.machine(|machine, _| machine.set_writable(!blocked));
-        }
-        if let Poll::Ready(Err(_)) = result {
-            session.machine(|machine, now| {
-                machine.handle_websocket_closed(now, CloseReason::TransportError("socket error"))
-            });
+        if self.phase != Phase::Lingering && self.websocket.is_some() {
+            self.session.flush(cx, self.now);
         }
     }
 
-    /// Goes through the end of the session, once it is over.
+    /// The session is over: the handlers are told, and the close frame goes out.
+    fn end(&mut self, reason: CloseReason, cx: &mut Context<'_>) {
+        self.phase = Phase::Ending;
+        self.ended(reason);
+        self.run(cx);
+        self.write(cx);
+        if self.session.is_blocked() {
+            // The peer does not read: it does not get a close frame either.
+            self.uninstall();
+        }
+        self.phase = Phase::Lingering;
+        self.linger_until = self.websocket.is_some().then(|| self.now + LINGER);
+    }
+
+    /// Waits for the peer to close, and for the handlers.
     fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.phase == Phase::Open {
-            let Some(reason) = self
-                .session
-                .machine(|machine, _| machine.reason().filter(|_| machine.is_closed()))
-            else {
-                return Poll::Pending;
-            };
-            self.phase = Phase::Ending;
-            self.ended(reason);
-            self.run(cx);
-            self.write(cx);
-        }
-        if self.phase == Phase::Ending {
-            if self.blocked && self.websocket.is_some() {
-                // The peer does not read: it does not get a close frame either.
-                self.websocket = None;
-            }
-            self.phase = Phase::Lingering;
-            self.linger_until = self.websocket.is_some().then(|| now() + LINGER);
-        }
-        let stream_done = match &mut self.websocket {
+        let shut = match self.session.writer.lock().as_mut() {
             None => true,
-            Some(websocket) => {
-                websocket.poll_shutdown(cx).is_ready() && websocket.poll_discard(cx).is_ready()
-            }
+            Some(writer) => writer.poll_shutdown(cx).is_ready(),
         };
-        if stream_done {
-            self.websocket = None;
+        let discarded = match &mut self.websocket {
+            None => true,
+            Some(reader) => shut && reader.poll_discard(cx).is_ready(),
+        };
+        if shut && discarded {
+            self.uninstall();
             self.linger_until = None;
         }
         let handlers_done =
@@ -430,8 +450,8 @@ impl Driver {
             CloseReason::SlowConsumer => Some(TRY_AGAIN_LATER),
             _ => None,
         });
-        if let Some(websocket) = &mut self.websocket {
-            websocket.close(code);
+        if let Some(writer) = session.writer.lock().as_mut() {
+            writer.close(code);
         }
         match (&mut self.application, &engine.application) {
             (Layer::SocketIo(slots), _) => slots.end_all(reason.into()),

@@ -8,10 +8,14 @@ use std::{
     },
 };
 
-use kentongan_protocol::engine::session::{CloseReason, Flush, SessionConfig, Transport};
+use kentongan_protocol::{
+    engine::session::{CloseReason, Flush, SessionConfig, Transport},
+    socket::connection::ConnectionConfig,
+};
 
 use super::{
     driver,
+    flusher::Flusher,
     raw::RawHandler,
     shared::{Command, Session},
     table::SessionTable,
@@ -38,10 +42,12 @@ pub(crate) struct Engine {
     /// The same, for sessions that have joined no namespace yet.
     pub(crate) unauthenticated_config: SharedConfig,
     pub(crate) session: SessionConfig,
+    pub(crate) connections: ConnectionConfig,
     pub(crate) admission: Admission,
     pub(crate) table: SessionTable,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) application: Application,
+    pub(crate) flusher: Arc<Flusher>,
     closing: AtomicBool,
 }
 
@@ -65,11 +71,16 @@ impl Engine {
                 Application::SocketIo(_) => Admission::new(&config),
                 Application::Raw(_) => Admission::default(),
             },
+            connections: ConnectionConfig {
+                connect_timeout: config.connect_timeout,
+                attachment_timeout: config.attachments_timeout,
+            },
             config,
             session,
             table: SessionTable::default(),
             metrics,
             application,
+            flusher: Arc::default(),
             closing: AtomicBool::new(false),
         })
     }
@@ -105,6 +116,7 @@ impl Engine {
         };
         metrics::add(opened, 1);
         metrics::add(open, 1);
+        self.flusher.start();
         tokio::spawn(driver::drive(Arc::clone(session), websocket));
         if self.is_closing() {
             // The shutdown may have looked through the table before this one was in it.
@@ -141,6 +153,12 @@ impl Engine {
         for session in self.table.all() {
             session.close(CloseReason::ForcedClose, Flush::No);
         }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.flusher.close();
     }
 }
 

@@ -1,4 +1,4 @@
-//! The byte stream under a WebSocket: a TCP stream when hyper gives it back, anything else boxed.
+//! The byte stream under a WebSocket, as two halves: the session's task reads, whoever has something to send writes.
 
 use std::{
     io::{self, IoSlice},
@@ -10,8 +10,11 @@ use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade as auto};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf},
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 
 /// A stream of bytes in both directions.
@@ -19,28 +22,50 @@ pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// The stream of one connection.
-pub(crate) enum Io {
-    Tcp(TcpStream),
+/// What comes from the peer.
+pub(crate) enum Reader {
+    Tcp(OwnedReadHalf),
     /// TLS, HTTP/2 or a test's pipe.
-    Other(Box<dyn Stream>),
+    Other(ReadHalf<Box<dyn Stream>>),
 }
 
-impl Io {
-    /// Takes the stream out of hyper, together with what hyper had read past the request: a client may send frames
-    /// right behind its handshake.
-    pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Self, Bytes) {
-        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => return (Self::Tcp(parts.io.into_inner()), unpinned(&parts.read_buf)),
-            Err(upgraded) => upgraded,
-        };
-        // axum's own server wraps the stream once more, to tell HTTP/1 from HTTP/2.
-        match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
-            Ok(parts) => (Self::Tcp(parts.io.into_inner()), unpinned(&parts.read_buf)),
-            Err(upgraded) => (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new()),
+/// What goes to the peer.
+pub(crate) enum Writer {
+    Tcp(OwnedWriteHalf),
+    /// TLS, HTTP/2 or a test's pipe.
+    Other(WriteHalf<Box<dyn Stream>>),
+}
+
+/// Takes the stream out of hyper, together with what hyper had read past the request: a client may send frames right
+/// behind its handshake.
+pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return from_tcp(parts.io.into_inner(), &parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    // axum's own server wraps the stream once more, to tell HTTP/1 from HTTP/2.
+    match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
+        Ok(parts) => from_tcp(parts.io.into_inner(), &parts.read_buf),
+        Err(upgraded) => {
+            let stream: Box<dyn Stream> = Box::new(TokioIo::new(upgraded));
+            let (reader, writer) = tokio::io::split(stream);
+            (Reader::Other(reader), Writer::Other(writer), Bytes::new())
         }
     }
+}
 
+fn from_tcp(stream: TcpStream, early: &Bytes) -> (Reader, Writer, Bytes) {
+    let (reader, writer) = stream.into_split();
+    // Even an empty slice of hyper's read buffer would keep all of it alive.
+    let early = if early.is_empty() {
+        Bytes::new()
+    } else {
+        Bytes::copy_from_slice(early)
+    };
+    (Reader::Tcp(reader), Writer::Tcp(writer), early)
+}
+
+impl Reader {
     /// Reads into `buffer`; `Ok(0)` is the end of the stream.
     pub(crate) fn poll_read(
         &mut self,
@@ -54,16 +79,28 @@ impl Io {
         })?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
+}
 
-    /// Writes what it can of `slices`.
+impl Writer {
+    /// Writes what it can of `slices`. `Pending` wakes `cx` when more can be written, unless somebody else has asked
+    /// since: there is one place for one waker.
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Self::Other(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+        let stream = match self {
+            Self::Tcp(stream) => stream,
+            Self::Other(stream) => return Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        loop {
+            // Not through `poll_write`: that one would count against the budget of the task that writes for others.
+            match stream.try_write_vectored(slices) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(stream.as_ref().poll_write_ready(cx))?;
+                }
+                result => return Poll::Ready(result),
+            }
         }
     }
 
@@ -81,14 +118,5 @@ impl Io {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// Even an empty slice of hyper's read buffer would keep all of it alive.
-fn unpinned(early: &Bytes) -> Bytes {
-    if early.is_empty() {
-        Bytes::new()
-    } else {
-        Bytes::copy_from_slice(early)
     }
 }

@@ -1,7 +1,8 @@
 //! One session as its HTTP requests, its task and every emitter see it.
 //!
 //! Owns the lock around the protocol's state machine and the wakers of those who wait for it. Invariant: nobody awaits,
-//! encodes or does I/O while holding the lock; wakers are called after it is released.
+//! encodes or does I/O while holding that lock; wakers are called after it is released. The writing half of the
+//! WebSocket has a lock of its own, which is taken first (`flush.rs`).
 
 use std::{
     collections::VecDeque,
@@ -28,7 +29,10 @@ use kentongan_protocol::{
 };
 use parking_lot::Mutex;
 
-use super::{engine::Engine, websocket::WebSocket};
+use super::{
+    engine::Engine,
+    websocket::{WebSocket, writer::WebSocketWriter},
+};
 use crate::{
     admission::address::Prefix,
     config::Config,
@@ -43,21 +47,55 @@ pub(crate) struct Session {
     pub(crate) handshake: Handshake,
     /// It has been in a namespace, or is over.
     joined: AtomicBool,
-    state: Mutex<State>,
+    /// The WebSocket's writing half, while there is one. Its lock is taken before that of `state`.
+    pub(super) writer: Mutex<Option<WebSocketWriter>>,
+    pub(super) state: Mutex<State>,
 }
 
-struct State {
-    machine: Machine,
+pub(super) struct State {
+    pub(super) machine: Machine,
     /// Wakes the session's task; absent while the task runs or has been woken already.
-    task: Option<Waker>,
+    pub(super) task: Option<Waker>,
+    /// Boxed: an idle WebSocket session has none of it.
+    rare: Option<Box<Rare>>,
+    /// The task is gone or behind; polling bodies wait.
+    inbox_full: bool,
+    /// The kernel took less than we had; the task waits until it takes more.
+    pub(super) blocked: bool,
+    /// The flusher has this session on its list.
+    pub(super) on_list: bool,
+}
+
+/// What sessions on polling have, and what others left for the task.
+#[derive(Default)]
+struct Rare {
     /// Wakes the parked GET.
     get: Option<Waker>,
     /// Wakes a POST that waits for room in the inbox.
     post: Option<Waker>,
-    /// What the task has to take in. Boxed: an idle WebSocket session never has any.
+    /// What the task has to take in.
     mail: Option<Box<Mail>>,
-    /// The task is gone or behind; polling bodies wait.
-    inbox_full: bool,
+}
+
+impl State {
+    fn take_get(&mut self) -> Option<Waker> {
+        self.rare.as_mut()?.get.take()
+    }
+
+    fn take_post(&mut self) -> Option<Waker> {
+        self.rare.as_mut()?.post.take()
+    }
+
+    fn mail(&mut self) -> &mut Mail {
+        self.rare
+            .get_or_insert_default()
+            .mail
+            .get_or_insert_default()
+    }
+
+    fn has_mail(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.mail.is_some())
+    }
 }
 
 /// What others left for the session's task.
@@ -84,6 +122,16 @@ pub(crate) enum Command {
     Shutdown,
 }
 
+/// How the session stands at the end of a turn of its task.
+pub(crate) enum Settled {
+    /// It has ended.
+    Over(CloseReason),
+    /// There is more to do at once.
+    Busy,
+    /// Nothing to do before the deadline, if there is one.
+    Idle(Option<Instant>),
+}
+
 /// A polling body is not an Engine.IO payload; its session is closed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct InvalidPayload;
@@ -98,14 +146,15 @@ impl Session {
             id: Sid::random(),
             engine: Arc::clone(engine),
             handshake,
+            writer: Mutex::new(None),
             joined: AtomicBool::new(false),
             state: Mutex::new(State {
                 machine: Machine::new(transport, now()),
                 task: None,
-                get: None,
-                post: None,
-                mail: None,
+                rare: None,
                 inbox_full: false,
+                blocked: false,
+                on_list: false,
             }),
         })
     }
@@ -137,26 +186,38 @@ impl Session {
     // --- application ---
 
     /// Queues a frame for the client.
-    pub(crate) fn send(&self, frame: Frame, class: Class) -> Sent {
-        self.send_at(now(), frame, class)
+    pub(crate) fn send(self: &Arc<Self>, frame: Frame, class: Class) -> Sent {
+        let (sent, to_flush) = self.queue(now(), frame, class);
+        if to_flush {
+            self.engine.flusher.add(self);
+        }
+        sent
     }
 
-    /// As [`Self::send`], for a fan-out that reads the clock once.
-    pub(crate) fn send_at(&self, now: Instant, frame: Frame, class: Class) -> Sent {
-        let (sent, task, get) = {
+    /// Queues a frame. `true`: the caller has to give this session to the flusher.
+    pub(crate) fn queue(&self, now: Instant, frame: Frame, class: Class) -> (Sent, bool) {
+        let (mut to_flush, mut task, mut get) = (false, None, None);
+        let sent = {
             let mut state = self.state.lock();
             let was_empty = state.machine.outbox_bytes() == 0;
             let sent = state.machine.send(&self.engine.session, now, frame, class);
             match (sent, state.machine.transport()) {
-                (Sent::Queued, Transport::WebSocket) => (sent, state.task.take(), None),
-                (Sent::Queued, Transport::Polling) => match state.get.take() {
-                    // The first frame that waits starts the clock of the outbox: the task must set its timer.
-                    None if was_empty => (sent, state.task.take(), None),
-                    get => (sent, None, get),
-                },
-                (Sent::Overflow, _) => (sent, state.task.take(), state.get.take()),
-                (Sent::Dropped | Sent::Closed, _) => (sent, None, None),
+                // A task that runs writes at the end of its turn; one that is blocked writes when it can.
+                (Sent::Queued, Transport::WebSocket) => {
+                    to_flush = state.task.is_some() && !state.blocked && !state.on_list;
+                    state.on_list |= to_flush;
+                }
+                (Sent::Queued, Transport::Polling) => {
+                    get = state.take_get();
+                    if get.is_none() && was_empty {
+                        // The first frame that waits starts the clock of the outbox: the task must set its timer.
+                        task = state.task.take();
+                    }
+                }
+                (Sent::Overflow, _) => (task, get) = (state.task.take(), state.take_get()),
+                (Sent::Dropped | Sent::Closed, _) => {}
             }
+            sent
         };
         for waker in [task, get].into_iter().flatten() {
             waker.wake();
@@ -166,7 +227,7 @@ impl Session {
             Sent::Overflow => metrics::add(&self.engine.metrics.slow_consumers, 1),
             Sent::Queued | Sent::Closed => {}
         }
-        sent
+        (sent, to_flush)
     }
 
     pub(crate) fn close(&self, reason: CloseReason, flush: Flush) {
@@ -174,13 +235,7 @@ impl Session {
     }
 
     pub(crate) fn command(&self, command: Command) {
-        self.update(|state, _| {
-            state
-                .mail
-                .get_or_insert_default()
-                .commands
-                .push_back(command)
-        });
+        self.update(|state, _| state.mail().commands.push_back(command));
     }
 
     pub(crate) fn transport(&self) -> Transport {
@@ -207,7 +262,7 @@ impl Session {
         let task = {
             let mut state = self.state.lock();
             if !state.machine.poll_get(now(), body) {
-                state.get = Some(cx.waker().clone());
+                state.rare.get_or_insert_default().get = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             // The task looks again: a close may now be complete, deadlines have moved.
@@ -243,11 +298,7 @@ impl Session {
                     .machine
                     .handle_packet(&engine.session, now, Transport::Polling, &packet)
                 {
-                    Received::Message => state
-                        .mail
-                        .get_or_insert_default()
-                        .messages
-                        .extend(owned(packet)),
+                    Received::Message => state.mail().messages.extend(owned(packet)),
                     Received::Nothing => {}
                     Received::Closed => break,
                 }
@@ -269,13 +320,14 @@ impl Session {
         std::future::poll_fn(|cx| {
             let mut state = self.state.lock();
             let waiting = state
-                .mail
+                .rare
                 .as_ref()
+                .and_then(|rare| rare.mail.as_ref())
                 .is_some_and(|mail| !mail.messages.is_empty());
             if state.machine.is_closed() || !(state.inbox_full || waiting) {
                 return Poll::Ready(());
             }
-            state.post = Some(cx.waker().clone());
+            state.rare.get_or_insert_default().post = Some(cx.waker().clone());
             Poll::Pending
         })
         .await;
@@ -301,7 +353,7 @@ impl Session {
         metrics::add(&metrics.upgrades, 1);
         metrics::sub(&metrics.polling_open, 1);
         metrics::add(&metrics.websocket_open, 1);
-        self.update(|state, _| state.mail.get_or_insert_default().upgraded = Some(websocket));
+        self.update(|state, _| state.mail().upgraded = Some(websocket));
     }
 
     // --- the task ---
@@ -309,8 +361,11 @@ impl Session {
     /// What others left for the task since it last asked.
     pub(crate) fn take_mail(&self) -> Option<Box<Mail>> {
         let mut state = self.state.lock();
-        let mail = state.mail.take();
-        let post = state.post.take();
+        let rare = state.rare.as_mut()?;
+        let (mail, post) = (rare.mail.take(), rare.post.take());
+        if rare.get.is_none() {
+            state.rare = None;
+        }
         drop(state);
         if let Some(waker) = post {
             waker.wake();
@@ -319,33 +374,42 @@ impl Session {
     }
 
     /// Runs `f` on the state machine, without waking anyone: for the task itself.
-    pub(crate) fn machine<R>(&self, f: impl FnOnce(&mut Machine, Instant) -> R) -> R {
-        f(&mut self.state.lock().machine, now())
+    pub(crate) fn machine<R>(&self, f: impl FnOnce(&mut Machine) -> R) -> R {
+        f(&mut self.state.lock().machine)
+    }
+
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.state.lock().blocked
     }
 
     /// Does what is due. A ping, or the end, may have to go out on a parked GET.
-    pub(crate) fn handle_timeout(&self) {
+    pub(crate) fn handle_timeout(&self, now: Instant) {
         let get = {
             let mut state = self.state.lock();
-            state.machine.handle_timeout(&self.engine.session, now());
-            state.get.take()
+            state.machine.handle_timeout(&self.engine.session, now);
+            state.take_get()
         };
         if let Some(waker) = get {
             waker.wake();
         }
     }
 
-    /// The task is about to sleep: `true` if nothing came in since it last looked, and then `cx` will be woken.
-    pub(crate) fn sleep(&self, cx: &Context<'_>, can_write: bool) -> bool {
+    /// The task has done all it can: whether the session is over, something came in meanwhile, or it may sleep and will
+    /// be woken through `cx`. `open`: its end has not been dealt with yet.
+    pub(crate) fn settle(&self, cx: &Context<'_>, open: bool) -> Settled {
         let mut state = self.state.lock();
-        if state.mail.is_some() || (can_write && state.machine.has_transmit()) {
-            return false;
+        if open && let Some(reason) = state.machine.reason().filter(|_| state.machine.is_closed()) {
+            return Settled::Over(reason);
+        }
+        let unwritten = open && !state.blocked && !state.on_list && state.machine.has_transmit();
+        if state.has_mail() || unwritten {
+            return Settled::Busy;
         }
         match &mut state.task {
             Some(waker) => waker.clone_from(cx.waker()),
             slot @ None => *slot = Some(cx.waker().clone()),
         }
-        true
+        Settled::Idle(state.machine.poll_timeout(&self.engine.session))
     }
 
     /// Tells polling bodies whether they have to wait.
@@ -370,7 +434,7 @@ impl Session {
             let result = f(&mut state, now());
             (
                 result,
-                [state.task.take(), state.get.take(), state.post.take()],
+                [state.task.take(), state.take_get(), state.take_post()],
             )
         };
         for waker in wakers.into_iter().flatten() {

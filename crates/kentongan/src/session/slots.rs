@@ -18,7 +18,7 @@ use kentongan_protocol::{
     engine::session::Class,
     socket::{
         args::Args,
-        connection::{ConnectionConfig, Connections, Decision, PacketKind},
+        connection::{Connections, Decision, PacketKind},
         decode::Decoder,
         encode,
         packet::Packet,
@@ -45,7 +45,6 @@ pub(crate) struct Slots {
     session: Arc<Session>,
     decoder: Decoder,
     connections: Connections,
-    timing: ConnectionConfig,
     slots: SmallVec<[Slot; 1]>,
     waiting_bytes: usize,
     waiting_events: usize,
@@ -64,7 +63,7 @@ struct Slot {
     /// `None` until the middleware let the client in.
     socket: Option<Socket>,
     inbox: VecDeque<Job>,
-    running: Option<BoxFuture<'static, Done>>,
+    running: Option<Running>,
     /// Bytes of the CONNECT payload, held until the middleware has decided.
     auth_bytes: u32,
     /// The disconnect handlers have been started: nothing comes after them.
@@ -82,13 +81,37 @@ enum Job {
     Disconnect(Ended),
 }
 
-/// What a running job ended with.
-pub(crate) enum Done {
-    /// Middleware let the client in.
+/// The job that is being done.
+enum Running {
+    /// Middleware decides.
+    Connect(BoxFuture<'static, Arrival>),
+    /// Handlers run.
+    Handlers(BoxFuture<'static, ()>),
+}
+
+/// What middleware decided.
+pub(crate) enum Arrival {
+    /// It let the client in.
     Prepared(Box<Prepared>),
-    /// Middleware said no; the client has been told.
+    /// It said no; the client has been told.
     Refused,
-    Handled,
+}
+
+impl Running {
+    /// `Ready(Some(_))` when middleware has decided.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arrival>> {
+        match self {
+            Self::Connect(future) => future.as_mut().poll(cx).map(Some),
+            Self::Handlers(future) => future.as_mut().poll(cx).map(|()| None),
+        }
+    }
+}
+
+impl Slot {
+    /// Whether nothing runs or waits here. Middleware counts as running from the CONNECT on.
+    fn is_idle(&self) -> bool {
+        self.running.is_none() && self.inbox.is_empty() && !self.is_over
+    }
 }
 
 impl Slots {
@@ -98,10 +121,6 @@ impl Slots {
             session: Arc::clone(session),
             decoder: Decoder::new(config.parser),
             connections: Connections::new(now()),
-            timing: ConnectionConfig {
-                connect_timeout: config.connect_timeout,
-                attachment_timeout: config.attachments_timeout,
-            },
             slots: SmallVec::new(),
             waiting_bytes: 0,
             waiting_events: 0,
@@ -111,32 +130,46 @@ impl Slots {
 
     // --- from the wire ---
 
-    pub(crate) fn take_text(&mut self, text: &str) -> Result<(), Violation> {
+    // What comes is handled at once, unless something before it still runs: an inbox would cost its memory, or an
+    // allocation each time.
+    pub(crate) fn take_text(
+        &mut self,
+        text: &str,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
         let packet = self.decoder.handle_text(text, &session.config().limits);
-        self.take_decoded(packet.map_err(|error| error.code()))
+        self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
-    pub(crate) fn take_binary(&mut self, data: &[u8]) -> Result<(), Violation> {
+    pub(crate) fn take_binary(
+        &mut self,
+        data: &[u8],
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Violation> {
         let session = Arc::clone(&self.session);
         let packet = self.decoder.handle_binary(data, &session.config().limits);
-        self.take_decoded(packet.map_err(|error| error.code()))
+        self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
     fn take_decoded(
         &mut self,
         packet: Result<Option<Packet>, &'static str>,
+        now: Instant,
+        cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
         let packet = packet.map_err(|code| Violation {
             refusal: RefusalCode::SocketPacket,
             code,
         })?;
         self.connections
-            .set_attachments_pending(now(), self.decoder.is_pending());
-        packet.map_or(Ok(()), |packet| self.take_packet(packet))
+            .set_attachments_pending(now, self.decoder.is_pending());
+        packet.map_or(Ok(()), |packet| self.take_packet(packet, cx))
     }
 
-    fn take_packet(&mut self, packet: Packet) -> Result<(), Violation> {
+    fn take_packet(&mut self, packet: Packet, cx: &mut Context<'_>) -> Result<(), Violation> {
         if !self.session.is_joined() {
             self.check_unauthenticated(&packet)?;
         }
@@ -160,12 +193,9 @@ impl Slots {
                 );
                 let _ = self.session.send(frame, Class::Reliable);
             }
-            Decision::Deliver => self.deliver(packet),
+            Decision::Deliver => self.deliver(packet, cx),
             Decision::Disconnect => {
-                if let Some(socket) = self
-                    .live(packet.namespace())
-                    .and_then(|slot| slot.socket.clone())
-                {
+                if let Some(socket) = self.socket_in(packet.namespace()).cloned() {
                     self.end(&socket, DisconnectReason::ClientNamespaceDisconnect);
                 }
             }
@@ -183,7 +213,7 @@ impl Slots {
     /// Nobody has vouched for this client yet: what is held for it has a bound of its own.
     fn check_unauthenticated(&self, packet: &Packet) -> Result<(), Violation> {
         let connecting: usize = self.slots.iter().map(|slot| slot.auth_bytes as usize).sum();
-        let unsent = self.session.machine(|machine, _| machine.outbox_bytes());
+        let unsent = self.session.machine(|machine| machine.outbox_bytes());
         let held = connecting + auth_bytes(packet) as usize + unsent;
         if held <= self.session.engine.config.unauthenticated.held_bytes_max {
             return Ok(());
@@ -210,7 +240,7 @@ impl Slots {
         }
     }
 
-    fn deliver(&mut self, packet: Packet) {
+    fn deliver(&mut self, packet: Packet, cx: &mut Context<'_>) {
         match packet {
             Packet::Event { ns, id, name, args } => {
                 metrics::add(&self.session.engine.metrics.events_in, 1);
@@ -218,14 +248,22 @@ impl Slots {
                     return self.refuse_event(&ns, id, name, args);
                 }
                 let bytes = args.bytes_len();
-                if let Some(slot) = self.live(&ns) {
-                    slot.inbox.push_back(Job::Event { id, name, args });
+                let Some(index) = self.live(&ns) else { return };
+                let job = Job::Event { id, name, args };
+                let Some(slot) = self.slots.get_mut(index) else {
+                    return;
+                };
+                if slot.is_idle() {
+                    self.start(index, job);
+                    self.run_slot(index, cx);
+                } else {
+                    slot.inbox.push_back(job);
                     self.waiting_bytes += bytes;
                     self.waiting_events += 1;
                 }
             }
             Packet::Ack { ns, id, args } => {
-                if let Some(socket) = self.live(&ns).and_then(|slot| slot.socket.as_ref()) {
+                if let Some(socket) = self.socket_in(&ns) {
                     socket.acked(id, args);
                 }
             }
@@ -250,15 +288,19 @@ impl Slots {
     /// An event above the rate: its acknowledgement says so, and no handler sees it.
     fn refuse_event(&mut self, ns: &ByteString, id: Option<u64>, name: ByteString, args: Args) {
         tracing::debug!(session = %self.session.id.shown(), namespace = %ns, event = %name, "event above the rate");
-        if let Some(socket) = self.live(ns).and_then(|slot| slot.socket.as_ref()) {
+        if let Some(socket) = self.socket_in(ns) {
             extract::Context::event(socket, id, name, args)
-                .acknowledge_error("rate_limited", &Refusal::new("too many events"));
+                .acknowledge_error(&Refusal::new("too many events").with_code("rate_limited"));
         }
     }
 
     /// The slot that is connected, or connecting, to `ns`.
-    fn live(&mut self, ns: &str) -> Option<&mut Slot> {
-        self.slots.iter_mut().rev().find(|slot| slot.ns == *ns)
+    fn live(&self, ns: &str) -> Option<usize> {
+        self.slots.iter().rposition(|slot| slot.ns == *ns)
+    }
+
+    fn socket_in(&self, ns: &str) -> Option<&Socket> {
+        self.slots.get(self.live(ns)?)?.socket.as_ref()
     }
 
     // --- from the server ---
@@ -340,14 +382,19 @@ impl Slots {
                     slot.inbox = VecDeque::new();
                     return slot.socket.is_some() && !slot.is_over;
                 };
+                if let Job::Event { args, .. } = &job {
+                    self.waiting_bytes -= args.bytes_len();
+                    self.waiting_events -= 1;
+                }
                 self.start(index, job);
                 continue;
             };
-            match catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(cx))) {
+            match catch_unwind(AssertUnwindSafe(|| running.poll(cx))) {
                 Ok(Poll::Pending) => return true,
-                Ok(Poll::Ready(done)) => {
+                Ok(Poll::Ready(None)) => slot.running = None,
+                Ok(Poll::Ready(Some(arrival))) => {
                     slot.running = None;
-                    if !self.finished(index, done) {
+                    if !self.arrived(index, arrival) {
                         return false;
                     }
                 }
@@ -362,10 +409,6 @@ impl Slots {
     }
 
     fn start(&mut self, index: usize, job: Job) {
-        if let Job::Event { args, .. } = &job {
-            self.waiting_bytes -= args.bytes_len();
-            self.waiting_events -= 1;
-        }
         let Some(slot) = self.slots.get_mut(index) else {
             return;
         };
@@ -382,29 +425,32 @@ impl Slots {
                     slot.ns.clone(),
                     auth,
                 );
-                Some(Box::pin(prepare) as BoxFuture<'static, Done>)
+                Some(Running::Connect(Box::pin(prepare)))
             }
             // The server sent it away: what it sent before it knew is not for our handlers any more.
             (Job::Event { .. }, Some(socket)) if !socket.is_connected() && !is_leaving => None,
-            (Job::Event { id, name, args }, Some(socket)) => run::event(socket, id, name, args),
-            (Job::Disconnect(ended), Some(socket)) => run::disconnected(socket, ended),
+            (Job::Event { id, name, args }, Some(socket)) => {
+                run::event(socket, id, name, args).map(Running::Handlers)
+            }
+            (Job::Disconnect(ended), Some(socket)) => {
+                run::disconnected(socket, ended).map(Running::Handlers)
+            }
             (_, None) => None,
         };
         slot.running = running;
     }
 
     /// `false`: the slot is done for.
-    fn finished(&mut self, index: usize, done: Done) -> bool {
+    fn arrived(&mut self, index: usize, arrival: Arrival) -> bool {
         let Some(slot) = self.slots.get_mut(index) else {
             return false;
         };
-        match done {
-            Done::Handled => true,
-            Done::Refused => {
+        match arrival {
+            Arrival::Refused => {
                 self.connections.refuse(&slot.ns);
                 false
             }
-            Done::Prepared(prepared) => {
+            Arrival::Prepared(prepared) => {
                 if !self.connections.accept(&slot.ns) {
                     return false;
                 }
@@ -413,7 +459,8 @@ impl Slots {
                 self.session.set_joined();
                 match connect::activate(*prepared) {
                     Some((socket, auth, recovery)) => {
-                        slot.running = run::connected(&socket, auth, recovery);
+                        slot.running =
+                            run::connected(&socket, auth, recovery).map(Running::Handlers);
                         slot.socket = Some(socket);
                         true
                     }
@@ -465,11 +512,11 @@ impl Slots {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        let connections = self
+            .connections
+            .poll_timeout(&self.session.engine.connections);
         let paused = self.rates.as_ref().and_then(|rates| rates.deadline());
-        [self.connections.poll_timeout(&self.timing), paused]
-            .into_iter()
-            .flatten()
-            .min()
+        [connections, paused].into_iter().flatten().min()
     }
 
     pub(crate) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
@@ -477,7 +524,7 @@ impl Slots {
             rates.handle_timeout(now);
         }
         self.connections
-            .handle_timeout(&self.timing, now)
+            .handle_timeout(&self.session.engine.connections, now)
             .map(|violation| violation.code())
     }
 }

@@ -38,9 +38,13 @@ enum Waiting {
     Many(Arc<Answers>),
 }
 
+/// Takes answers as they come, in place of keeping them.
+pub(crate) type Forward = Box<dyn Fn(Sid, Result<Args, AckError>) + Send + Sync>;
+
 /// The answers to one broadcast.
 #[derive(Default)]
 pub(crate) struct Answers {
+    forward: Option<Forward>,
     state: Mutex<AnswersState>,
     complete: Notify,
 }
@@ -93,6 +97,28 @@ impl Acks {
         id: u64,
     ) -> (Entry<'_>, Arc<Answers>) {
         let answers = Arc::new(Answers::default());
+        self.enter(sockets, id, &answers);
+        (Entry { acks: self, id }, answers)
+    }
+
+    /// As [`Self::expect_many`], but every answer goes to `forward` at once, and the entry stays until
+    /// [`Self::forget`].
+    pub(crate) fn expect_forwarded(
+        &self,
+        sockets: &[Arc<SocketInner>],
+        id: u64,
+        forward: Forward,
+    ) -> Arc<Answers> {
+        let answers = Arc::new(Answers {
+            forward: Some(forward),
+            ..Answers::default()
+        });
+        self.enter(sockets, id, &answers);
+        answers
+    }
+
+    fn enter(&self, sockets: &[Arc<SocketInner>], id: u64, answers: &Arc<Answers>) {
+        let mut refused = Vec::new();
         {
             let mut state = answers.state.lock();
             state.owed.reserve(sockets.len());
@@ -100,17 +126,37 @@ impl Acks {
                 if owe(socket) {
                     state.owed.insert(socket.id, Arc::clone(socket));
                 } else {
-                    state.given.push((socket.id, Err(AckError::TooManyPending)));
+                    refused.push(socket.id);
                 }
+            }
+        }
+        for id in refused {
+            let answer = Err(AckError::TooManyPending);
+            match &answers.forward {
+                None => answers.state.lock().given.push((id, answer)),
+                Some(forward) => forward(id, answer),
             }
         }
         self.waiting
             .lock()
-            .insert(id, Waiting::Many(Arc::clone(&answers)));
+            .insert(id, Waiting::Many(Arc::clone(answers)));
         for socket in sockets.iter().filter(|socket| !socket.is_connected()) {
             self.abandoned(socket);
         }
-        (Entry { acks: self, id }, answers)
+    }
+
+    /// Nobody waits for the answers `id` any more.
+    pub(crate) fn forget(&self, id: u64) {
+        let removed = self.waiting.lock().remove(&id);
+        match removed {
+            Some(Waiting::One { socket, .. }) => settle(&socket),
+            Some(Waiting::Many(answers)) => {
+                for socket in answers.state.lock().owed.values() {
+                    settle(socket);
+                }
+            }
+            None => {}
+        }
     }
 
     /// An answer came.
@@ -187,16 +233,7 @@ impl Acks {
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {
-        let removed = self.acks.waiting.lock().remove(&self.id);
-        match removed {
-            Some(Waiting::One { socket, .. }) => settle(&socket),
-            Some(Waiting::Many(answers)) => {
-                for socket in answers.state.lock().owed.values() {
-                    settle(socket);
-                }
-            }
-            None => {}
-        }
+        self.acks.forget(self.id);
     }
 }
 
@@ -207,8 +244,19 @@ impl Answers {
             return false;
         };
         settle(&socket);
-        state.given.push((id, answer));
-        if state.owed.is_empty() {
+        let is_last = state.owed.is_empty();
+        match &self.forward {
+            // Under the same lock: whoever sees that nobody owes any more sees all that was given.
+            None => {
+                state.given.push((id, answer));
+                drop(state);
+            }
+            Some(forward) => {
+                drop(state);
+                forward(id, answer);
+            }
+        }
+        if is_last {
             self.complete.notify_one();
         }
         true

@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use thin_vec::ThinVec;
+
 use super::{RequestError, Session, SessionConfig, Transport};
 use crate::engine::packet::Packet;
 
@@ -27,7 +29,7 @@ pub enum ProbeStep {
 #[derive(Debug, Default)]
 pub(super) struct Probes {
     /// Empty, and without heap, except during an upgrade.
-    open: Vec<Probe>,
+    open: ThinVec<Probe>,
     next: u32,
 }
 
@@ -54,7 +56,7 @@ impl Probes {
     }
 
     pub(super) fn clear(&mut self) {
-        self.open = Vec::new();
+        self.open = ThinVec::new();
     }
 
     #[cfg(test)]

@@ -18,7 +18,7 @@ use serde::ser::{Impossible, Serialize, SerializeTuple, Serializer};
 use super::{Args, ArgsError};
 use crate::limits::{DEPTH_CEILING, Limits, SENT_ATTACHMENTS_MAX};
 use crate::socket::decode::DecodeError;
-use crate::socket::json::{PLACEHOLDER, scan_array};
+use crate::socket::json::{PLACEHOLDER, is_plain, scan_array};
 use crate::socket::value::Value;
 
 fn serialize_error(error: impl fmt::Display) -> ArgsError {
@@ -29,7 +29,10 @@ fn deserialize_error(error: impl fmt::Display) -> ArgsError {
     ArgsError::Deserialize(error.to_string())
 }
 
-/// Arguments being written, inside brackets so that they can be checked as an array.
+/// Most arguments are shorter: their text is written without moving it.
+const TEXT_BYTES_EXPECTED: usize = 192;
+
+/// Arguments being written.
 pub(super) struct Draft {
     text: Vec<u8>,
     attachments: Vec<Bytes>,
@@ -39,7 +42,7 @@ pub(super) struct Draft {
 impl Draft {
     fn new() -> Self {
         Self {
-            text: vec![b'['],
+            text: Vec::with_capacity(TEXT_BYTES_EXPECTED),
             attachments: Vec::new(),
             count: 0,
         }
@@ -50,6 +53,10 @@ impl Draft {
             self.text.push(b',');
         }
         self.count += 1;
+        // serde_json looks at each byte of a string; this one in words.
+        if value.serialize(Probe::element(self)).is_ok() {
+            return Ok(());
+        }
         let formatter = Formatter {
             attachments: &mut self.attachments,
         };
@@ -59,8 +66,7 @@ impl Draft {
         ))
     }
 
-    pub(super) fn finish(mut self) -> Result<Args, ArgsError> {
-        self.text.push(b']');
+    pub(super) fn finish(self) -> Result<Args, ArgsError> {
         let text = String::from_utf8(self.text).map_err(serialize_error)?;
         let count = self.attachments.len();
         if count > SENT_ATTACHMENTS_MAX {
@@ -70,11 +76,9 @@ impl Draft {
             });
         }
         if count > 0 {
-            check_placeholders(&text, count)?;
+            check_placeholders(&bracketed(&text), count)?;
         }
-        let text = bytestring::ByteString::from(text);
-        let elements = text.get(1..text.len() - 1).unwrap_or_default();
-        let mut args = Args::from_json(text.slice_ref(elements), self.count);
+        let mut args = Args::from_json(text.into(), self.count);
         args.set_attachments(self.attachments);
         Ok(args)
     }
@@ -117,9 +121,9 @@ impl serde_json::ser::Formatter for Formatter<'_> {
 
 pub(super) fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Result<Draft, ArgsError> {
     let mut draft = Draft::new();
-    match value.serialize(TupleProbe(&mut draft)) {
+    match value.serialize(Probe::top(&mut draft)) {
         Ok(()) => {}
-        Err(ProbeError::NotTuple) => draft.push(value).map_err(serialize_error)?,
+        Err(ProbeError::OtherType) => draft.push(value).map_err(serialize_error)?,
         Err(ProbeError::Other(text)) => return Err(ArgsError::Serialize(text)),
     }
     Ok(draft)
@@ -133,11 +137,11 @@ pub(super) fn from_values(values: &[Value]) -> Result<Draft, ArgsError> {
     Ok(draft)
 }
 
-/// The type at the top is no tuple (nothing has been read or written then), or a real error.
+/// The type is none that the probe deals with (nothing has been read or written then), or a real error.
 #[derive(Debug, thiserror::Error)]
 enum ProbeError {
-    #[error("not a tuple")]
-    NotTuple,
+    #[error("another type")]
+    OtherType,
     #[error("{0}")]
     Other(String),
 }
@@ -154,18 +158,40 @@ impl serde::de::Error for ProbeError {
     }
 }
 
-/// Writes tuples and `()`, and only tells that anything else is something else.
-struct TupleProbe<'a>(&'a mut Draft);
+/// Writes tuples and `()` at the top and strings without escapes as elements, and only tells that anything else is
+/// something else.
+struct Probe<'a> {
+    draft: &'a mut Draft,
+    level: Level,
+}
 
-macro_rules! not_a_tuple {
+#[derive(PartialEq, Eq)]
+enum Level {
+    Top,
+    Element,
+}
+
+impl<'a> Probe<'a> {
+    fn top(draft: &'a mut Draft) -> Self {
+        let level = Level::Top;
+        Self { draft, level }
+    }
+
+    fn element(draft: &'a mut Draft) -> Self {
+        let level = Level::Element;
+        Self { draft, level }
+    }
+}
+
+macro_rules! other_types {
     ($($method:ident($($argument:ty),*) -> $ok:ty;)*) => {$(
         fn $method(self, $(_: $argument),*) -> Result<$ok, ProbeError> {
-            Err(ProbeError::NotTuple)
+            Err(ProbeError::OtherType)
         }
     )*};
 }
 
-impl<'a> Serializer for TupleProbe<'a> {
+impl<'a> Serializer for Probe<'a> {
     type Ok = ();
     type Error = ProbeError;
     type SerializeSeq = Impossible<(), ProbeError>;
@@ -177,15 +203,37 @@ impl<'a> Serializer for TupleProbe<'a> {
     type SerializeStructVariant = Impossible<(), ProbeError>;
 
     fn serialize_unit(self) -> Result<(), ProbeError> {
-        Ok(())
+        match self.level {
+            Level::Top => Ok(()),
+            Level::Element => Err(ProbeError::OtherType),
+        }
     }
 
     fn serialize_tuple(self, _len: usize) -> Result<Elements<'a>, ProbeError> {
-        Ok(Elements(self.0))
+        match self.level {
+            Level::Top => Ok(Elements(self.draft)),
+            Level::Element => Err(ProbeError::OtherType),
+        }
+    }
+
+    fn serialize_str(self, text: &str) -> Result<(), ProbeError> {
+        if self.level == Level::Top || !is_plain(text) {
+            return Err(ProbeError::OtherType);
+        }
+        let out = &mut self.draft.text;
+        out.reserve(text.len() + 2);
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        Ok(())
+    }
+
+    fn collect_str<T: fmt::Display + ?Sized>(self, _value: &T) -> Result<(), ProbeError> {
+        Err(ProbeError::OtherType)
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, _value: &T) -> Result<(), ProbeError> {
-        Err(ProbeError::NotTuple)
+        Err(ProbeError::OtherType)
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -193,7 +241,7 @@ impl<'a> Serializer for TupleProbe<'a> {
         _name: &'static str,
         _value: &T,
     ) -> Result<(), ProbeError> {
-        Err(ProbeError::NotTuple)
+        Err(ProbeError::OtherType)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -203,10 +251,10 @@ impl<'a> Serializer for TupleProbe<'a> {
         _variant: &'static str,
         _value: &T,
     ) -> Result<(), ProbeError> {
-        Err(ProbeError::NotTuple)
+        Err(ProbeError::OtherType)
     }
 
-    not_a_tuple! {
+    other_types! {
         serialize_bool(bool) -> ();
         serialize_i8(i8) -> ();
         serialize_i16(i16) -> ();
@@ -221,7 +269,6 @@ impl<'a> Serializer for TupleProbe<'a> {
         serialize_f32(f32) -> ();
         serialize_f64(f64) -> ();
         serialize_char(char) -> ();
-        serialize_str(&str) -> ();
         serialize_bytes(&[u8]) -> ();
         serialize_none() -> ();
         serialize_unit_struct(&'static str) -> ();
@@ -255,13 +302,13 @@ impl SerializeTuple for Elements<'_> {
 /// `text` holds `count` elements without references to attachments.
 pub(super) fn deserialize<T: DeserializeOwned>(text: &str, count: usize) -> Result<T, ArgsError> {
     let array = OnceCell::new();
-    let probe = TextProbe {
+    let source = Text {
         text,
         count,
         array: &array,
     };
-    match T::deserialize(probe) {
-        Err(ProbeError::NotTuple) => argument(text, count, 0),
+    match T::deserialize(SourceProbe(source)) {
+        Err(ProbeError::OtherType) => argument(text, count, 0),
         result => result.map_err(deserialize_error),
     }
 }
@@ -301,8 +348,8 @@ pub(super) fn values(text: &str, attachments: &[Bytes]) -> Result<Vec<Value>, Ar
 
 pub(super) fn deserialize_values<T: DeserializeOwned>(values: Vec<Value>) -> Result<T, ArgsError> {
     let mut values = values;
-    match T::deserialize(ValuesProbe(&mut values)) {
-        Err(ProbeError::NotTuple) => {
+    match T::deserialize(SourceProbe(Values(&mut values))) {
+        Err(ProbeError::OtherType) => {
             deserialize_value(values.into_iter().next().unwrap_or_default())
         }
         result => result.map_err(deserialize_error),
@@ -346,19 +393,20 @@ fn resolve(value: &mut Value, attachments: &[Bytes]) {
     }
 }
 
-/// Reads tuples and `()` from text, and only tells that anything else is something else.
-struct TextProbe<'t> {
-    text: &'t str,
-    count: usize,
-    /// Holds `text` in brackets if it turns out to be needed.
-    array: &'t OnceCell<String>,
+/// Where the elements of a tuple come from.
+trait Source<'de> {
+    /// Shows the arguments to `visitor` as a sequence of `len`: filled up with `null`, the rest skipped.
+    fn visit<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ProbeError>;
 }
 
-impl<'de> Deserializer<'de> for TextProbe<'de> {
+/// Reads tuples and `()` from a source, and only tells that anything else is something else.
+struct SourceProbe<S>(S);
+
+impl<'de, S: Source<'de>> Deserializer<'de> for SourceProbe<S> {
     type Error = ProbeError;
 
     fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ProbeError> {
-        Err(ProbeError::NotTuple)
+        Err(ProbeError::OtherType)
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ProbeError> {
@@ -370,6 +418,24 @@ impl<'de> Deserializer<'de> for TextProbe<'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value, ProbeError> {
+        self.0.visit(len, visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
+        newtype_struct seq tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct Text<'t> {
+    text: &'t str,
+    count: usize,
+    /// Holds `text` in brackets if it turns out to be needed.
+    array: &'t OnceCell<String>,
+}
+
+impl<'de> Source<'de> for Text<'de> {
+    fn visit<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ProbeError> {
         let array = self.array.get_or_init(|| bracketed(self.text));
         let padded = Padded {
             visitor,
@@ -380,42 +446,18 @@ impl<'de> Deserializer<'de> for TextProbe<'de> {
             .deserialize_seq(padded)
             .map_err(|error| ProbeError::Other(error.to_string()))
     }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
-        newtype_struct seq tuple_struct map struct enum identifier ignored_any
-    }
 }
 
-/// As [`TextProbe`], from values.
-struct ValuesProbe<'v>(&'v mut Vec<Value>);
+/// Taken only when they are visited.
+struct Values<'v>(&'v mut Vec<Value>);
 
-impl<'de> Deserializer<'de> for ValuesProbe<'_> {
-    type Error = ProbeError;
-
-    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, ProbeError> {
-        Err(ProbeError::NotTuple)
-    }
-
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ProbeError> {
-        visitor.visit_unit()
-    }
-
-    fn deserialize_tuple<V: Visitor<'de>>(
-        self,
-        len: usize,
-        visitor: V,
-    ) -> Result<V::Value, ProbeError> {
+impl<'de> Source<'de> for Values<'_> {
+    fn visit<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, ProbeError> {
         let mut values = std::mem::take(self.0);
         values.resize(len, Value::Null);
         visitor
             .visit_seq(SeqDeserializer::new(values.into_iter()))
             .map_err(|error: crate::socket::value::ValueError| ProbeError::Other(error.to_string()))
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
-        newtype_struct seq tuple_struct map struct enum identifier ignored_any
     }
 }
 

@@ -48,6 +48,21 @@ fn a_tuple_is_several_arguments_and_anything_else_is_one() {
 }
 
 #[test]
+fn strings_are_written_as_serde_json_writes_them() {
+    for len in 0..70 {
+        let plain = "é".repeat(len);
+        let mut texts = vec![plain.clone()];
+        texts.extend(["\"", "\\", "\u{0}", "\u{1f}", "\u{7f}"].map(|end| format!("{plain}{end}x")));
+        for text in texts {
+            let json = serde_json::to_string(&text).unwrap();
+            check(&text, &json, 1, 0);
+            check(&(1, &text, 'c'), &format!("1,{json},\"c\""), 3, 0);
+        }
+    }
+    check(&(std::net::Ipv4Addr::LOCALHOST,), "\"127.0.0.1\"", 1, 0);
+}
+
+#[test]
 fn binary_becomes_placeholder_and_attachment() {
     let message = Message {
         room: "r".to_owned(),

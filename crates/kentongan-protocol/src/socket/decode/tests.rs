@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::limits::DEPTH_CEILING;
+use crate::socket::packet::RESERVED_EVENTS;
 
 /// A packet in one line: `Event ns id name args`.
 fn show(packet: &Packet) -> String {

@@ -4,6 +4,8 @@
 //! `bin`, `fixext1` is `undefined` and becomes nil, `fixext8` is a Date and becomes the text that JSON would have.
 //! A date grows from 10 to at most 29 bytes, so the copy is at most three times as long as the message.
 
+use smallvec::SmallVec;
+
 use super::date;
 use super::read::{Head, Reader};
 use super::write;
@@ -33,8 +35,9 @@ pub(super) fn copy_value(
     limits: &Limits,
 ) -> Result<(), DecodeError> {
     let depth_max = limits.depth_max.min(DEPTH_CEILING);
-    let mut open: Vec<Open> = Vec::new();
-    let mut keys = Vec::new();
+    // On the stack while there are few, as in nearly all messages.
+    let mut open: SmallVec<[Open; 4]> = SmallVec::new();
+    let mut keys: SmallVec<[&str; 8]> = SmallVec::new();
     loop {
         let start = reader.at();
         let mut opened = None;
@@ -57,7 +60,8 @@ pub(super) fn copy_value(
                 keys_from: keys.len(),
             });
         }
-        while let Some(done) = open.pop_if(|top| top.left == 0) {
+        while open.last().is_some_and(|top| top.left == 0) {
+            let Some(done) = open.pop() else { break };
             refuse_duplicates(keys.get_mut(done.keys_from..).unwrap_or_default())?;
             keys.truncate(done.keys_from);
         }

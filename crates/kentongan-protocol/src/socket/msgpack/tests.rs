@@ -1,10 +1,17 @@
 //! Tables for msgpack packets: the bytes that notepack writes, limits at their edges, truncation everywhere.
 
 use super::*;
+use crate::frame::Frame;
 use crate::limits::DEPTH_CEILING;
+use crate::socket::packet::RESERVED_EVENTS;
 use crate::socket::value::Value;
 
 mod args;
+
+/// The message in a short frame.
+fn payload(frame: &Frame) -> Bytes {
+    frame.websocket().slice(2..)
+}
 
 fn decode(data: &[u8]) -> Result<Packet, DecodeError> {
     decode_packet(data, &Limits::default())
@@ -262,13 +269,16 @@ fn limits_are_inclusive() {
     let check = |data: &[u8], expected: Option<DecodeError>| {
         assert_eq!(decode_packet(data, &limits).err(), expected, "{data:x?}");
     };
-    check(&encode_event("/abc", "abc", &[], 0, None, None), None);
     check(
-        &encode_event("/", "abcd", &[], 0, None, None),
+        &payload(&encode_event("/abc", "abc", &[], 0, None, None)),
+        None,
+    );
+    check(
+        &payload(&encode_event("/", "abcd", &[], 0, None, None)),
         Some(DecodeError::EventNameTooLong { bytes: 4, max: 3 }),
     );
     check(
-        &encode_event("/abcd", "abc", &[], 0, None, None),
+        &payload(&encode_event("/abcd", "abc", &[], 0, None, None)),
         Some(DecodeError::NamespaceTooLong { bytes: 5, max: 4 }),
     );
     let keys = |count: u8| {
@@ -389,8 +399,59 @@ fn changed_bytes_never_panic() {
     assert!(accepted > data.len());
 }
 
+/// The JavaScript parser lets them pass, in this form only; what a name means must not depend on the form.
 #[test]
-fn reserved_names_and_numbers_are_event_names() {
+fn cve_2024_38355_reserved_names_in_msgpack() {
+    for name in RESERVED_EVENTS {
+        assert_eq!(
+            decode(&packet(2, &bytes(&[&[0x91], &short(name)]))).err(),
+            Some(DecodeError::EventNameReserved),
+            "{name}"
+        );
+    }
+}
+
+/// What the stock client 4.8.4 with socket.io-msgpack-parser 3.0.2 puts on the wire, byte for byte. What is `undefined`
+/// there is left out or travels as notepack's fixext1; nil never takes its place, and the JavaScript decoder refuses a
+/// nil as id or data like this one.
+#[test]
+fn undefined_members_as_stock_clients_write_them() {
+    let connect = b"\x83\xa4type\x00\xa4data\xd4\x00\x00\xa3nsp\xa1/";
+    let packet = decode(connect).unwrap();
+    assert!(matches!(&packet, Packet::Connect { auth: None, .. }));
+    let event = b"\x84\xa4type\x02\xa4data\x92\xa1x\x01\xa7options\x81\xa8compress\xc3\xa3nsp\xa1/";
+    let packet = decode(event).unwrap();
+    assert!(matches!(&packet, Packet::Event { id: None, .. }));
+    assert_eq!(arguments(&packet), [int(1)]);
+    let disconnect = b"\x82\xa4type\x01\xa3nsp\xa1/";
+    assert!(matches!(
+        decode(disconnect).unwrap(),
+        Packet::Disconnect { .. }
+    ));
+    // The encoder's own output for members that are there and undefined.
+    let event = b"\x85\xa4type\x02\xa3nsp\xa1/\xa4data\x91\xa1a\xa2id\xd4\x00\x00\xa7options\x81\xa8compress\xc3";
+    let packet = decode(event).unwrap();
+    assert!(matches!(&packet, Packet::Event { id: None, .. }));
+    for (refused, expected) in [
+        (
+            &b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\xc0"[..],
+            DecodeError::Payload,
+        ),
+        (
+            &b"\x84\xa4type\x02\xa3nsp\xa1/\xa4data\x91\xa1a\xa2id\xc0"[..],
+            DecodeError::Id,
+        ),
+        (
+            &b"\x83\xa4type\x01\xa3nsp\xa1/\xa4data\xc0"[..],
+            DecodeError::Payload,
+        ),
+    ] {
+        assert_eq!(decode(refused).err(), Some(expected), "{refused:x?}");
+    }
+}
+
+#[test]
+fn numbers_are_event_names() {
     let check = |name: &[u8], expected: &str| {
         let packet = decode(&packet(2, &bytes(&[&[0x91], name]))).unwrap();
         let Packet::Event { name, args, .. } = &packet else {
@@ -398,7 +459,7 @@ fn reserved_names_and_numbers_are_event_names() {
         };
         assert_eq!((&**name, args.len()), (expected, 0));
     };
-    check(&short("disconnect"), "disconnect");
+    check(&short("disconnect2"), "disconnect2");
     check(&[0x07], "7");
     check(&[0xff], "-1");
     check(&[0xcf; 9], "14974415777481871311");
@@ -408,21 +469,21 @@ fn reserved_names_and_numbers_are_event_names() {
 
 #[test]
 fn encoded_packets_decode() {
-    let event = decode(&encode_event(
+    let event = decode(&payload(&encode_event(
         "/n",
         "e",
         &[0x01, 0x02],
         2,
         Some(u64::MAX),
         Some("p"),
-    ));
+    )));
     let event = event.unwrap();
     assert_eq!(arguments(&event), [int(1), int(2), "p".into()]);
     let Packet::Event { ns, id, name, .. } = &event else {
         panic!("{event:?}");
     };
     assert_eq!((&**ns, *id, &**name), ("/n", Some(u64::MAX), "e"));
-    let ack = decode(&encode_ack("/", 7, &[0xc3], 1)).unwrap();
+    let ack = decode(&payload(&encode_ack("/", 7, &[0xc3], 1))).unwrap();
     assert!(matches!(ack, Packet::Ack { id: 7, .. }));
     assert_eq!(arguments(&ack), [Value::Bool(true)]);
     let error = decode(&encode_connect_error("/", "no", Some(&int(5)))).unwrap();

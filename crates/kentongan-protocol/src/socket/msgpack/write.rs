@@ -2,19 +2,23 @@
 //!
 //! It must not know how arguments came to be: they arrive as finished msgpack, concatenated.
 
+use std::io::Write;
+
 use bytes::Bytes;
 use rmp::encode;
 
 use super::serialize::write_value;
+use crate::frame::Frame;
+use crate::inline::Short;
 use crate::socket::value::Value;
 
-const INTO_MEMORY: &str = "writing into a Vec cannot fail";
+const INTO_MEMORY: &str = "writing into memory cannot fail";
 
 pub(super) fn nil(out: &mut Vec<u8>) {
     out.push(0xc0);
 }
 
-pub(super) fn text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn text(out: &mut impl Write, text: &str) {
     encode::write_str(out, text).expect(INTO_MEMORY);
 }
 
@@ -22,16 +26,16 @@ pub(super) fn bin(out: &mut Vec<u8>, data: &[u8]) {
     encode::write_bin(out, data).expect(INTO_MEMORY);
 }
 
-fn unsigned(out: &mut Vec<u8>, value: u64) {
+fn unsigned(out: &mut impl Write, value: u64) {
     encode::write_uint(out, value).expect(INTO_MEMORY);
 }
 
-fn map(out: &mut Vec<u8>, len: usize) {
+fn map(out: &mut impl Write, len: usize) {
     let len = u32::try_from(len).expect("packets have few members");
     encode::write_map_len(out, len).expect(INTO_MEMORY);
 }
 
-fn array(out: &mut Vec<u8>, len: u32) {
+fn array(out: &mut impl Write, len: u32) {
     encode::write_array_len(out, len).expect(INTO_MEMORY);
 }
 
@@ -39,20 +43,38 @@ fn array(out: &mut Vec<u8>, len: u32) {
 fn packet(members: usize, packet_type: u8, ns: &str, more: usize) -> Vec<u8> {
     // Keys, lengths, type and id take at most 40 bytes.
     let mut out = Vec::with_capacity(40 + ns.len() + more);
-    map(&mut out, members);
-    text(&mut out, "type");
-    out.push(packet_type);
+    packet_head(&mut out, members, packet_type);
     out
+}
+
+/// The map of `members` members and the first of them, its type.
+fn packet_head(out: &mut impl Write, members: usize, packet_type: u8) {
+    map(out, members);
+    text(out, "type");
+    unsigned(out, packet_type.into());
+}
+
+/// The last members of a packet, up to the bytes of the namespace.
+fn packet_tail(id: Option<u64>, ns: &str) -> Short {
+    let mut tail = Short::new();
+    if let Some(id) = id {
+        text(&mut tail, "id");
+        unsigned(&mut tail, id);
+    }
+    text(&mut tail, "nsp");
+    text_head(&mut tail, ns);
+    tail
+}
+
+/// What stands before the bytes of a string.
+fn text_head(out: &mut impl Write, text: &str) {
+    let len = u32::try_from(text.len()).expect("names are far shorter");
+    encode::write_str_len(out, len).expect(INTO_MEMORY);
 }
 
 fn namespace(out: &mut Vec<u8>, ns: &str) {
     text(out, "nsp");
     text(out, ns);
-}
-
-fn packet_id(out: &mut Vec<u8>, id: u64) {
-    text(out, "id");
-    unsigned(out, id);
 }
 
 /// The arguments `bytes` with one more string behind them.
@@ -71,33 +93,39 @@ pub(crate) fn encode_event(
     count: u32,
     id: Option<u64>,
     position: Option<&str>,
-) -> Vec<u8> {
-    let more = name.len() + args.len() + position.map_or(0, str::len) + 10;
-    let mut out = packet(3 + usize::from(id.is_some()), 2, ns, more);
-    text(&mut out, "data");
-    let len = count.saturating_add(1 + u32::from(position.is_some()));
-    array(&mut out, len);
-    text(&mut out, name);
-    out.extend_from_slice(args);
+) -> Frame {
+    let mut head = Short::new();
+    packet_head(&mut head, 3 + usize::from(id.is_some()), 2);
+    text(&mut head, "data");
+    array(
+        &mut head,
+        count.saturating_add(1 + u32::from(position.is_some())),
+    );
+    text_head(&mut head, name);
+    let mut mid = Short::new();
     if let Some(position) = position {
-        text(&mut out, position);
+        text_head(&mut mid, position);
     }
-    if let Some(id) = id {
-        packet_id(&mut out, id);
-    }
-    namespace(&mut out, ns);
-    out
+    let tail = packet_tail(id, ns);
+    Frame::binary_from_parts(&[
+        head.as_ref(),
+        name.as_bytes(),
+        args,
+        mid.as_ref(),
+        position.unwrap_or_default().as_bytes(),
+        tail.as_ref(),
+        ns.as_bytes(),
+    ])
 }
 
 /// The answer to event `id`.
-pub(crate) fn encode_ack(ns: &str, id: u64, args: &[u8], count: u32) -> Vec<u8> {
-    let mut out = packet(4, 3, ns, args.len());
-    text(&mut out, "data");
-    array(&mut out, count);
-    out.extend_from_slice(args);
-    packet_id(&mut out, id);
-    namespace(&mut out, ns);
-    out
+pub(crate) fn encode_ack(ns: &str, id: u64, args: &[u8], count: u32) -> Frame {
+    let mut head = Short::new();
+    packet_head(&mut head, 4, 3);
+    text(&mut head, "data");
+    array(&mut head, count);
+    let tail = packet_tail(Some(id), ns);
+    Frame::binary_from_parts(&[head.as_ref(), args, tail.as_ref(), ns.as_bytes()])
 }
 
 /// The server's consent; `pid` only with connection state recovery.

@@ -19,6 +19,7 @@ pub(super) struct Header {
 }
 
 /// Parses the header at the start of `bytes`; `None` if its end is still missing.
+#[inline]
 pub(super) fn parse(
     bytes: &[u8],
     role: Role,
@@ -70,6 +71,7 @@ pub(super) fn parse(
 }
 
 /// The payload length, and what follows it. The high bit must be clear and the form the shortest possible.
+#[inline]
 fn length(short: u8, rest: &[u8]) -> Result<Option<(u64, &[u8])>, ProtocolError> {
     let (len, rest, minimum) = match short {
         126 => match rest.split_first_chunk::<2>() {

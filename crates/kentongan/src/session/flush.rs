@@ -1,0 +1,89 @@
+//! Writing what waits in the outbox of a session to its WebSocket: by its own task, or by another one for it.
+//!
+//! Invariant: who writes holds the lock of the writing half, so that frames leave in the order of the outbox; what
+//! could not be written is left to the session's own task, which alone waits for the kernel.
+
+use std::{
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use kentongan_protocol::engine::session::CloseReason;
+
+use super::{
+    shared::{Session, now},
+    websocket::writer::{BATCH_BYTES, Batch, Taken},
+};
+use crate::metrics;
+
+impl Session {
+    /// Writes what waits, for the session's own task, which is woken through `cx` when more can be written.
+    pub(crate) fn flush(&self, cx: &mut Context<'_>, now: Instant) {
+        let result = self.write(cx, now);
+        self.wrote(&result, now);
+    }
+
+    /// Writes what waits, on a thread that has just filled the outboxes of many. `wake`: the session's own task.
+    pub(crate) fn flush_for_others(&self) {
+        let now = now();
+        // Whatever this one asks to be woken for, the session's own task asks again when it is woken below.
+        let result = self.write(&mut Context::from_waker(Waker::noop()), now);
+        let task = self.wrote(&result, now);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    fn write(&self, cx: &mut Context<'_>, now: Instant) -> Poll<std::io::Result<()>> {
+        let mut writer = self.writer.lock();
+        let Some(writer) = writer.as_mut() else {
+            return Poll::Ready(Ok(()));
+        };
+        writer.poll_write(cx, &self.engine.config, |taken, frames_max, batch| {
+            self.exchange(now, taken, frames_max, batch);
+        })
+    }
+
+    /// Tells the state machine what the kernel took, and takes the next frames.
+    fn exchange(&self, now: Instant, taken: Taken, frames_max: usize, batch: &mut Batch) {
+        let mut state = self.state.lock();
+        state.on_list = false;
+        let machine = &mut state.machine;
+        match taken {
+            Taken::Nothing => {}
+            // Compressed bytes are fewer than what the outbox counts; the rest is settled when all is written.
+            Taken::Bytes(bytes) => machine.handle_transmit_progress(now, bytes),
+            Taken::All(_) => machine.handle_transmit_done(now),
+        }
+        let mut bytes = 0;
+        while batch.len() < frames_max && bytes < BATCH_BYTES {
+            let Some(frame) = machine.poll_transmit() else {
+                break;
+            };
+            bytes += frame.len();
+            batch.push(frame);
+        }
+        drop(state);
+        if let Taken::Bytes(bytes) | Taken::All(bytes) = taken {
+            metrics::add(&self.engine.metrics.bytes_out, bytes);
+        }
+    }
+
+    /// Notes how a write ended. Returns the task, if it has to look.
+    fn wrote(&self, result: &Poll<std::io::Result<()>>, now: Instant) -> Option<Waker> {
+        let mut state = self.state.lock();
+        let blocked = result.is_pending();
+        if state.blocked != blocked {
+            state.blocked = blocked;
+            state.machine.set_writable(!blocked);
+        }
+        if let Poll::Ready(Err(_)) = result {
+            state
+                .machine
+                .handle_websocket_closed(now, CloseReason::TransportError("socket error"));
+        }
+        // Blocked: the deadline of the outbox runs, and somebody has to wait for the kernel.
+        let is_news = blocked || state.machine.is_closed();
+        if is_news { state.task.take() } else { None }
+    }
+}
