@@ -98,10 +98,14 @@ pub(crate) async fn leave(addr: SocketAddr, target: &str) {
 pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
     let mut connection = Connection::open(addr).await;
     connection.send(bytes).await;
+    // A slow machine may take its time for the first byte; what belongs together comes together.
+    let mut patience = Duration::from_secs(5);
     while matches!(
-        tokio::time::timeout(QUIET, connection.fill()).await,
+        tokio::time::timeout(patience, connection.fill()).await,
         Ok(true)
-    ) {}
+    ) {
+        patience = QUIET;
+    }
     String::from_utf8_lossy(&connection.unread).into_owned()
 }
 
@@ -123,5 +127,5 @@ pub(crate) async fn is_polling_alive(addr: SocketAddr, target: &str) -> bool {
     }
 }
 
-/// An answer is not this long under way.
-const QUIET: Duration = Duration::from_millis(150);
+/// Between two answers on one connection.
+const QUIET: Duration = Duration::from_millis(200);

@@ -366,6 +366,7 @@ fn a31_many_probes_of_one_session() {
         |arena| async move {
             let target = join_polling(arena.addr).await;
             let path = as_websocket(&target);
+            let started = std::time::Instant::now();
             let mut open = Vec::new();
             for _ in 0..200 {
                 match WebSocket::try_connect(arena.addr, &path, &[]).await {
@@ -373,8 +374,10 @@ fn a31_many_probes_of_one_session() {
                     Err(answer) => assert_eq!(answer.status, 400),
                 }
             }
-            // Three at a time; the first may run out of time meanwhile and make room.
-            assert!((3..=12).contains(&open.len()), "{}", open.len());
+            // Three at a time; each has half a second, and then makes room.
+            let rounds = 2 + started.elapsed().as_millis() / 500;
+            let most = 3 * usize::try_from(rounds).unwrap();
+            assert!((3..=most).contains(&open.len()), "{} of {most}", open.len());
             leave(arena.addr, &target).await;
         },
     );
