@@ -19,40 +19,52 @@ use crate::metrics;
 impl Session {
     /// Writes what waits, for the session's own task, which is woken through `cx` when more can be written.
     pub(crate) fn flush(&self, cx: &mut Context<'_>, now: Instant) {
-        let result = self.write(cx, now);
-        self.wrote(&result, now);
+        self.write(cx, now);
     }
 
-    /// Writes what waits, on a thread that has just filled the outboxes of many. `wake`: the session's own task.
+    /// Writes what waits, on a thread that has just filled the outboxes of many.
     pub(crate) fn flush_for_others(&self, now: Instant) {
         // Whatever this one asks to be woken for, the session's own task asks again when it is woken below.
-        let result = self.write(&mut Context::from_waker(Waker::noop()), now);
-        let task = self.wrote(&result, now);
+        let task = self.write(&mut Context::from_waker(Waker::noop()), now);
         if let Some(task) = task {
             task.wake();
         }
     }
 
-    fn write(&self, cx: &mut Context<'_>, now: Instant) -> Poll<std::io::Result<()>> {
+    /// Returns the session's own task, if it has to look.
+    fn write(&self, cx: &mut Context<'_>, now: Instant) -> Option<Waker> {
+        let mut is_closed = false;
+        // Held to the end: between a write and the note of how it went nobody else may write.
         let mut writer = self.writer.lock();
-        let Some(writer) = writer.as_mut() else {
-            return Poll::Ready(Ok(()));
-        };
-        writer.poll_write(cx, &self.engine.config, |taken, frames_max, batch| {
-            self.exchange(now, taken, frames_max, batch);
-        })
+        let result =
+            writer
+                .as_mut()?
+                .poll_write(cx, &self.engine.config, |taken, frames_max, batch| {
+                    is_closed = self.exchange(now, taken, frames_max, batch);
+                });
+        match result {
+            Poll::Ready(Ok(())) if !is_closed => None,
+            Poll::Ready(result) => self.ended(now, result.is_err()),
+            Poll::Pending => self.blocked(),
+        }
     }
 
-    /// Tells the state machine what the kernel took, and takes the next frames.
-    fn exchange(&self, now: Instant, taken: Taken, frames_max: usize, batch: &mut Batch) {
-        let mut state = self.state.lock();
+    /// Tells the state machine what the kernel took, and takes the next frames. `true`: the session is closed.
+    fn exchange(&self, now: Instant, taken: Taken, frames_max: usize, batch: &mut Batch) -> bool {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
         state.on_list = false;
         let machine = &mut state.machine;
         match taken {
             Taken::Nothing => {}
             // Compressed bytes are fewer than what the outbox counts; the rest is settled when all is written.
             Taken::Bytes(bytes) => machine.handle_transmit_progress(now, bytes),
-            Taken::All(_) => machine.handle_transmit_done(now),
+            Taken::All(_) => {
+                machine.handle_transmit_done(now);
+                if std::mem::take(&mut state.blocked) {
+                    machine.set_writable(true);
+                }
+            }
         }
         let mut bytes = 0;
         while batch.len() < frames_max && bytes < BATCH_BYTES {
@@ -62,27 +74,31 @@ impl Session {
             bytes += frame.len();
             batch.push(frame);
         }
-        drop(state);
+        let is_closed = machine.is_closed();
+        drop(guard);
         if let Taken::Bytes(bytes) | Taken::All(bytes) = taken {
             metrics::add(&self.engine.metrics.bytes_out, bytes);
         }
+        is_closed
     }
 
-    /// Notes how a write ended. Returns the task, if it has to look.
-    fn wrote(&self, result: &Poll<std::io::Result<()>>, now: Instant) -> Option<Waker> {
+    /// The kernel takes no more: the deadline of the outbox runs, and somebody has to wait for the kernel.
+    fn blocked(&self) -> Option<Waker> {
         let mut state = self.state.lock();
-        let blocked = result.is_pending();
-        if state.blocked != blocked {
-            state.blocked = blocked;
-            state.machine.set_writable(!blocked);
+        if !std::mem::replace(&mut state.blocked, true) {
+            state.machine.set_writable(false);
         }
-        if let Poll::Ready(Err(_)) = result {
+        state.task.take()
+    }
+
+    /// The session is over, perhaps because its stream broke.
+    fn ended(&self, now: Instant, is_broken: bool) -> Option<Waker> {
+        let mut state = self.state.lock();
+        if is_broken {
             state
                 .machine
                 .handle_websocket_closed(now, CloseReason::TransportError("socket error"));
         }
-        // Blocked: the deadline of the outbox runs, and somebody has to wait for the kernel.
-        let is_news = blocked || state.machine.is_closed();
-        if is_news { state.task.take() } else { None }
+        state.task.take()
     }
 }

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use kentongan_protocol::{engine::payload::SEPARATOR, frame::Frame, websocket::encode};
 use smallvec::SmallVec;
 
@@ -87,22 +87,33 @@ impl WebSocketWriter {
                 BATCH_FRAMES.saturating_sub(self.pending.len()),
                 &mut frames,
             );
-            let mut batch: SmallVec<[Bytes; BATCH_INLINE]> = self.pending.drain(..).collect();
-            for frame in &frames {
-                self.push_bytes(&mut batch, frame, config);
+            let mut owned: SmallVec<[Bytes; 1]> = self.pending.drain(..).collect();
+            if self.base64 {
+                owned.extend(frames.drain(..).flat_map(|frame| text_frames(&frame)));
             }
-            if batch.is_empty() {
+            let deflate_bytes_min = config
+                .deflate
+                .filter(|_| self.deflate)
+                .map(|deflate| deflate.bytes_min);
+            let pieces: Pieces<'_> = owned
+                .iter()
+                .chain(frames.iter().map(|frame| match deflate_bytes_min {
+                    Some(bytes_min) => frame.websocket_deflated(bytes_min),
+                    None => frame.websocket(),
+                }))
+                .collect();
+            if pieces.is_empty() {
                 if self.pending.capacity() > 0 {
                     self.pending = VecDeque::new();
                 }
                 return self.io.poll_flush(cx);
             }
-            let result = write(&mut self.io, cx, &batch);
+            let result = write(&mut self.io, cx, &pieces);
             let written = match &result {
                 Poll::Ready(Ok(written)) => *written,
                 _ => 0,
             };
-            self.keep(batch, written);
+            keep(&mut self.pending, &pieces, written);
             match ready!(result) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) if self.pending.is_empty() => taken = Taken::All(written),
@@ -116,57 +127,39 @@ impl WebSocketWriter {
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_shutdown(cx)
     }
+}
 
-    /// Keeps of `batch` what is behind its first `written` bytes.
-    fn keep(&mut self, batch: SmallVec<[Bytes; BATCH_INLINE]>, written: usize) {
-        let mut written = written;
-        for mut item in batch {
-            if written >= item.len() {
-                written -= item.len();
-                continue;
-            }
-            item.advance(written);
+/// What one write is made of.
+type Pieces<'a> = SmallVec<[&'a Bytes; BATCH_INLINE]>;
+
+/// Keeps in `pending` what is behind the first `written` bytes of `pieces`.
+fn keep(pending: &mut VecDeque<Bytes>, pieces: &[&Bytes], mut written: usize) {
+    for piece in pieces {
+        if written >= piece.len() {
+            written -= piece.len();
+        } else {
+            pending.push_back(piece.slice(written..));
             written = 0;
-            self.pending.push_back(item);
         }
-    }
-
-    /// The bytes of `frame` for this connection.
-    fn push_bytes(
-        &self,
-        batch: &mut SmallVec<[Bytes; BATCH_INLINE]>,
-        frame: &Frame,
-        config: &Config,
-    ) {
-        if self.base64 {
-            let texts = frame.polling().split(|byte| *byte == SEPARATOR);
-            batch.extend(texts.filter_map(text_frame));
-            return;
-        }
-        let deflate = config.deflate.filter(|_| self.deflate);
-        batch.push(match deflate {
-            Some(deflate) => frame.websocket_deflated(deflate.bytes_min).clone(),
-            None => frame.websocket().clone(),
-        });
     }
 }
 
-/// Writes `batch`, or its beginning. Small pieces are put together first: a copy costs less than what the kernel does
+/// Writes `pieces`, or their beginning. Small ones are put together first: a copy costs less than what the kernel does
 /// for each piece.
-fn write(io: &mut Writer, cx: &mut Context<'_>, batch: &[Bytes]) -> Poll<io::Result<usize>> {
-    if let [single] = batch {
+fn write(io: &mut Writer, cx: &mut Context<'_>, pieces: &[&Bytes]) -> Poll<io::Result<usize>> {
+    if let [single] = pieces {
         return io.poll_write(cx, &[IoSlice::new(single)]);
     }
-    let bytes: usize = batch.iter().map(Bytes::len).sum();
-    if bytes > batch.len() * SMALL_BYTES || bytes > JOINED_BYTES_MAX {
+    let bytes: usize = pieces.iter().map(|piece| piece.len()).sum();
+    if bytes > pieces.len() * SMALL_BYTES || bytes > JOINED_BYTES_MAX {
         let slices: SmallVec<[IoSlice<'_>; BATCH_INLINE]> =
-            batch.iter().map(|item| IoSlice::new(item)).collect();
+            pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         return io.poll_write(cx, &slices);
     }
     let mut joined = JOINED.take();
     joined.clear();
-    for item in batch {
-        joined.extend_from_slice(item);
+    for piece in pieces {
+        joined.extend_from_slice(piece);
     }
     let result = io.poll_write(cx, &[IoSlice::new(&joined)]);
     JOINED.set(joined);
@@ -178,10 +171,13 @@ thread_local! {
     static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-fn text_frame(packet: &[u8]) -> Option<Bytes> {
-    std::str::from_utf8(packet)
-        .ok()
+/// A frame for a client that wants binary data as text.
+fn text_frames(frame: &Frame) -> SmallVec<[Bytes; 1]> {
+    let texts = frame.polling().split(|byte| *byte == SEPARATOR);
+    texts
+        .filter_map(|text| std::str::from_utf8(text).ok())
         .map(|text| Frame::from_text(text).websocket().clone())
+        .collect()
 }
 
 /// Frames that one write takes without an allocation.
