@@ -19,29 +19,30 @@ use crate::metrics;
 impl Session {
     /// Writes what waits, for the session's own task, which is woken through `cx` when more can be written.
     pub(crate) fn flush(&self, cx: &mut Context<'_>, now: Instant) {
-        let result = self.write(cx, now);
-        self.wrote(&result, now);
+        self.write(cx, now, Writes::Own);
     }
 
     /// Writes what waits, on a thread that has just filled the outboxes of many. `wake`: the session's own task.
     pub(crate) fn flush_for_others(&self) {
         let now = now();
         // Whatever this one asks to be woken for, the session's own task asks again when it is woken below.
-        let result = self.write(&mut Context::from_waker(Waker::noop()), now);
-        let task = self.wrote(&result, now);
-        if let Some(task) = task {
+        let cx = &mut Context::from_waker(Waker::noop());
+        if let Some(task) = self.write(cx, now, Writes::ForOthers) {
             task.wake();
         }
     }
 
-    fn write(&self, cx: &mut Context<'_>, now: Instant) -> Poll<std::io::Result<()>> {
+    /// Writes, and returns the session's task if it has to look.
+    fn write(&self, cx: &mut Context<'_>, now: Instant, by: Writes) -> Option<Waker> {
         let mut writer = self.writer.lock();
-        let Some(writer) = writer.as_mut() else {
-            return Poll::Ready(Ok(()));
+        let result = match writer.as_mut() {
+            None => Poll::Ready(Ok(())),
+            Some(writer) => writer.poll_write(cx, &self.engine.config, |taken, max, batch| {
+                self.exchange(now, taken, max, batch);
+            }),
         };
-        writer.poll_write(cx, &self.engine.config, |taken, frames_max, batch| {
-            self.exchange(now, taken, frames_max, batch);
-        })
+        // Still under the lock of the writing half: who wrote last decides whether anybody waits for the kernel.
+        self.wrote(&result, now, by)
     }
 
     /// Tells the state machine what the kernel took, and takes the next frames.
@@ -70,7 +71,12 @@ impl Session {
     }
 
     /// Notes how a write ended. Returns the task, if it has to look.
-    fn wrote(&self, result: &Poll<std::io::Result<()>>, now: Instant) -> Option<Waker> {
+    fn wrote(
+        &self,
+        result: &Poll<std::io::Result<()>>,
+        now: Instant,
+        by: Writes,
+    ) -> Option<Waker> {
         let mut state = self.state.lock();
         let blocked = result.is_pending();
         if state.blocked != blocked {
@@ -84,6 +90,16 @@ impl Session {
         }
         // Blocked: the deadline of the outbox runs, and somebody has to wait for the kernel.
         let is_news = blocked || state.machine.is_closed();
-        if is_news { state.task.take() } else { None }
+        let task = if is_news { state.task.take() } else { None };
+        // A task that runs just now, and has written already, would go to sleep without having asked.
+        state.unwatched = blocked && by == Writes::ForOthers && task.is_none();
+        task
     }
+}
+
+/// On whose thread a session is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Own,
+    ForOthers,
 }
