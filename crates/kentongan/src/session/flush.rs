@@ -71,12 +71,7 @@ impl Session {
     }
 
     /// Notes how a write ended. Returns the task, if it has to look.
-    fn wrote(
-        &self,
-        result: &Poll<std::io::Result<()>>,
-        now: Instant,
-        by: Writes,
-    ) -> Option<Waker> {
+    fn wrote(&self, result: &Poll<std::io::Result<()>>, now: Instant, by: Writes) -> Option<Waker> {
         let mut state = self.state.lock();
         let blocked = result.is_pending();
         if state.blocked != blocked {

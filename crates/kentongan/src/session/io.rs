@@ -113,7 +113,9 @@ impl Writer {
         let stream = match self {
             Self::Tcp(stream) => stream,
             Self::Other(stream) => {
-                return unbudgeted(cx, |cx| Pin::new(&mut *stream).poll_write_vectored(cx, slices));
+                return unbudgeted(cx, |cx| {
+                    Pin::new(&mut *stream).poll_write_vectored(cx, slices)
+                });
             }
         };
         loop {
