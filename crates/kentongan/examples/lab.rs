@@ -6,7 +6,7 @@
 //!
 //! `echo(payload)` emits `echo(payload)`, and acknowledges with it if asked; `join(room)` joins and acknowledges;
 //! `bcast(room, payload)` emits `msg(payload)` to the room, sender included; `bcastn(room, payload, n)` does so n times.
-//! `--deflate` offers permessage-deflate; `--tls` serves TLS, with a certificate that is made at the start and that nobody trusts.
+//! `--deflate` compresses messages of every size for clients that offer it; `--tls` serves TLS, with a certificate that is made at the start and that nobody trusts.
 //! Without `--workers` there are as many worker threads as CPUs that the process may use.
 
 use std::{error::Error, net::Ipv4Addr, sync::Arc, time::Duration};
@@ -124,7 +124,7 @@ impl Options {
                     )
                 }
                 "--recovery" => config.recovery = Some(RecoveryConfig::default()),
-                "--deflate" => config.deflate = Some(Deflate::default()),
+                "--deflate" => config.deflate = Some(Deflate { bytes_min: 0 }),
                 "--tls" => tls = true,
                 "--msgpack" => config.parser = Parser::Msgpack,
                 _ if port.is_none() => port = Some(word.parse().map_err(|_| USAGE)?),
