@@ -345,13 +345,25 @@ mod tests {
     #[test]
     fn a_program_in_the_background_ends_when_it_is_dropped() {
         let log = env::temp_dir().join(format!("xtask-child-background-{}.log", process::id()));
+        // One child in the group of the program, one that has left it.
+        let script = "setsid sleep 1000 & echo $!; sleep 1000";
         let mut background =
-            Background::start(Command::new("sh").args(["-c", "sleep 1000"]), &log).unwrap();
+            Background::start(Command::new("sh").args(["-c", script]), &log).unwrap();
+        let started = Instant::now();
+        let left = loop {
+            let text = fs::read_to_string(&log).unwrap();
+            if let Some(line) = text.strip_suffix('\n') {
+                break line.to_owned();
+            }
+            assert!(started.elapsed() < Duration::from_secs(20));
+            thread::sleep(LOOK_INTERVAL);
+        };
         assert!(background.ended().unwrap().is_none());
         let id = background.id();
         drop(background);
         fs::remove_file(&log).unwrap();
-        assert!(!Path::new(&format!("/proc/{id}/stat")).exists());
+        assert_ends(&id.to_string());
+        assert_ends(&left);
     }
 
     #[test]

@@ -85,11 +85,12 @@ fn install(namespace: &Namespace) {
     );
     namespace.on(
         "bcastn",
-        |socket: Socket, Data((room, payload, n)): Data<(String, Value, u32)>| async move {
+        |socket: Socket, Data((room, payload, n)): Data<(String, Value, u32)>, args: Args| async move {
             let room = socket.namespace().to(room);
-            for sent in 1..=n {
+            let per_turn = (BYTES_PER_TURN / args.bytes_len()).clamp(1, MESSAGES_PER_TURN);
+            for sent in 1..=n as usize {
                 let _ = room.clone().emit("msg", &payload);
-                if sent % MESSAGES_PER_TURN == 0 {
+                if sent % per_turn == 0 {
                     // The sender is in the room too: its own connection has to be written to.
                     tokio::task::yield_now().await;
                 }
@@ -98,7 +99,9 @@ fn install(namespace: &Namespace) {
     );
 }
 
-const MESSAGES_PER_TURN: u32 = 64;
+// A turn must not fill the outboxes.
+const MESSAGES_PER_TURN: usize = 1024;
+const BYTES_PER_TURN: usize = 256 * 1024;
 
 struct Options {
     port: u16,

@@ -170,7 +170,8 @@ impl Broadcast {
     }
 
     /// Sends the event and collects the answers until all are there or the time is up. No recipients, no waiting; but
-    /// other nodes have to say that they have none.
+    /// other nodes have to say that they have none. A node that is missing because it was not asked
+    /// ([`Missing::NotAsked`], [`Missing::TooManyRequests`], [`Missing::Busy`]) has not sent the event to its clients.
     ///
     /// # Errors
     /// [`EmitError`] when it cannot be sent to anyone.

@@ -11,7 +11,7 @@ use std::{future::Future, sync::Arc};
 use futures_util::future::BoxFuture;
 use kentongan_protocol::socket::args::IntoArgs;
 
-use self::extract::{Context, FromContext, Invalid};
+use self::extract::{Ack, Context, FromContext, Invalid};
 pub use self::listeners::ListenerId;
 use crate::error::Refusal;
 
@@ -57,27 +57,27 @@ pub trait IntoReply: Send + 'static {
     const REPLIES: bool = true;
 
     /// Acknowledges, if there is something to say and the client asked.
-    fn reply(self, context: &Context);
+    fn reply(self, ack: &Ack);
 }
 
 impl IntoReply for () {
     const REPLIES: bool = false;
 
-    fn reply(self, _: &Context) {}
+    fn reply(self, _: &Ack) {}
 }
 
 impl<T: IntoArgs + Send + 'static> IntoReply for Reply<T> {
-    fn reply(self, context: &Context) {
-        context.acknowledge(self.0);
+    fn reply(self, ack: &Ack) {
+        ack.give(self.0);
     }
 }
 
 /// `Err` is sent as `{ok: false, error: {code, message, data?}}`; see [`Refusal::with_code`].
 impl<T: IntoArgs + Send + 'static> IntoReply for Result<Reply<T>, Refusal> {
-    fn reply(self, context: &Context) {
+    fn reply(self, ack: &Ack) {
         match self {
-            Ok(reply) => reply.reply(context),
-            Err(refusal) => context.acknowledge_error(&refusal),
+            Ok(reply) => reply.reply(ack),
+            Err(refusal) => ack.give_refusal(&refusal),
         }
     }
 }
@@ -90,11 +90,11 @@ pub(crate) type ErasedMiddleware =
 pub(crate) fn erase<A, R: IntoReply>(handler: impl Handler<A, R>) -> Erased {
     Arc::new(move |context| match handler.call(context) {
         Ok(future) => {
-            let context = R::REPLIES.then(|| context.clone());
+            let ack = R::REPLIES.then(|| context.ack.clone());
             Box::pin(async move {
                 let result = future.await;
-                if let Some(context) = &context {
-                    result.reply(context);
+                if let Some(ack) = &ack {
+                    result.reply(ack);
                 }
             })
         }

@@ -54,7 +54,7 @@ impl Nodes {
             let mut settings = ClusterConfig::new(cluster.adapter()).on_signal(move |signal| {
                 let _ = told.send(signal.clone());
             });
-            settings.request_timeout = Duration::from_millis(300);
+            settings.request_timeout = support::PATIENCE;
             config.cluster = Some(settings);
             change(index, &mut config);
             let server = Server::new(config).unwrap();
@@ -322,7 +322,7 @@ async fn silent_clients_and_silent_nodes_are_named() {
     nodes.cluster.cut(&nodes.id(2));
     let root = nodes.root(0);
     let asked = tokio::spawn(async move {
-        let broadcast = root.broadcast().timeout(Duration::from_millis(500));
+        let broadcast = root.broadcast().timeout(Duration::from_secs(1));
         broadcast.emit_with_ack::<u32>("question", ()).await
     });
     clients[0].answer().await;
@@ -389,6 +389,27 @@ async fn fetched_sockets_are_those_of_all_nodes() {
     nodes.assert_nothing_waits();
 }
 
+/// socket.io-redis-adapter #367, #527: one silent node must not cost the answers of all others.
+#[tokio::test]
+async fn a_node_that_is_silent_is_missing_from_what_was_fetched() {
+    let nodes = Nodes::with(3, |_, config| {
+        config.cluster.as_mut().unwrap().request_timeout = Duration::from_secs(1);
+    })
+    .await;
+    let _clients = nodes.clients().await;
+    nodes.cluster.cut(&nodes.id(1));
+    let found = nodes.root(0).broadcast().fetch_sockets().await;
+    assert_eq!(found.sockets.len(), 2);
+    assert_eq!(found.missing.len(), 1);
+    assert_eq!(found.missing[0].node, nodes.id(1));
+    assert_eq!(found.missing[0].why.code(), "timed_out");
+    // As soon as the adapter knows that it is gone, nobody waits for it.
+    nodes.cluster.lose(&nodes.id(1));
+    let found = nodes.root(0).broadcast().fetch_sockets().await;
+    assert_eq!((found.sockets.len(), found.missing.len()), (2, 0));
+    nodes.assert_nothing_waits();
+}
+
 #[tokio::test]
 async fn sockets_of_other_nodes_join_leave_and_are_sent_out() {
     let nodes = Nodes::start().await;
@@ -452,7 +473,7 @@ async fn server_events_are_answered_once_by_each_node() {
     let nodes = Nodes::start().await;
     let ask = async |event: &'static str| {
         let root = nodes.root(0);
-        let answers = root.server_side_emit_with_ack::<u32>(event, 1, Duration::from_millis(300));
+        let answers = root.server_side_emit_with_ack::<u32>(event, 1, Duration::from_secs(1));
         answers.await.unwrap()
     };
     let first = nodes

@@ -198,6 +198,7 @@ mod tests {
     fn fields_are_found_by_their_whole_name() {
         let text = "model\t\t: 17\nmodel name\t: A CPU: fast\n";
         assert_eq!(field(text, "model name").unwrap(), "A CPU: fast");
+        assert_eq!(field("model name: A\nmodel: 17", "model").unwrap(), "17");
         assert_eq!(field(text, "cache"), None);
         assert_eq!(memory("MemTotal:       25165824 kB\n").unwrap(), "24.0 GiB");
     }

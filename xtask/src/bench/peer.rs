@@ -196,6 +196,14 @@ fn cargo(folder: PathBuf, target: PathBuf, what: &[&str]) -> Command {
         .arg("--target-dir")
         .arg(target)
         .current_dir(folder);
+    // `cargo xtask` sets these for itself. Build scripts that look at them would run again after every other cargo.
+    for (name, _) in std::env::vars_os() {
+        let is_ours =
+            |text: &str| text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_");
+        if name.to_str().is_some_and(is_ours) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

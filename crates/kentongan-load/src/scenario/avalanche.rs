@@ -186,6 +186,7 @@ impl Driver for Avalanche {
             self.returned
                 .back_ns
                 .saturating_record(now_ns.saturating_sub(killed_ns));
+            self.control.count(1);
         }
         self.control.ready.fetch_add(1, Release);
     }

@@ -30,7 +30,7 @@ pub struct Context {
     pub(crate) socket: Socket,
     pub(crate) name: ByteString,
     pub(crate) args: Args,
-    pub(crate) ack: Option<Arc<PendingAck>>,
+    pub(crate) ack: Ack,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) ended: Option<Arc<Ended>>,
 }
@@ -38,6 +38,8 @@ pub struct Context {
 /// The acknowledgement that a client waits for; given once.
 #[derive(Debug)]
 pub(crate) struct PendingAck {
+    socket: Socket,
+    event: ByteString,
     id: u64,
     given: AtomicBool,
 }
@@ -83,20 +85,58 @@ pub struct RoomsLeft(pub Vec<ByteString>);
 
 /// The answer to an event.
 #[derive(Debug, Clone)]
-pub struct Ack {
-    context: Context,
-}
+pub struct Ack(pub(crate) Option<Arc<PendingAck>>);
 
 impl Ack {
     /// Answers. Nothing is sent when the client did not ask, has left, or got its answer already.
     pub fn send(self, data: impl IntoArgs) {
-        self.context.acknowledge(data);
+        self.give(data);
+    }
+
+    /// Answers `{ok: false, error: {code, message, data?}}`, as a handler does that returns the refusal.
+    pub fn refuse(self, refusal: &Refusal) {
+        self.give_refusal(refusal);
     }
 
     /// Whether the client asked for an answer.
     #[must_use]
     pub fn is_expected(&self) -> bool {
-        self.context.ack.is_some()
+        self.0.is_some()
+    }
+
+    pub(crate) fn give(&self, data: impl IntoArgs) {
+        let Some(ack) = &self.0 else { return };
+        if ack.given.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let socket = &ack.socket.0;
+        let engine = &socket.session.engine;
+        match data.into_args(engine.config.parser) {
+            Ok(args) => {
+                let frame = encode::ack(&socket.namespace.name, ack.id, &args);
+                let _ = socket.send(frame, Class::Reliable);
+            }
+            Err(error) => {
+                tracing::error!(event = %ack.event, %error, "the answer of a handler cannot be sent");
+                engine.metrics.refused(RefusalCode::Emit);
+                ack.given.store(false, Ordering::Release);
+                self.give_refusal(&Refusal::new("internal error").with_code("internal"));
+            }
+        }
+    }
+
+    pub(crate) fn give_refusal(&self, refusal: &Refusal) {
+        let mut error = vec![
+            ("code".to_owned(), Value::from(refusal.code())),
+            ("message".to_owned(), Value::from(refusal.message.as_str())),
+        ];
+        if let Some(data) = &refusal.data {
+            error.push(("data".to_owned(), data.clone()));
+        }
+        self.give(Value::Object(vec![
+            ("ok".to_owned(), Value::Bool(false)),
+            ("error".to_owned(), Value::Object(error)),
+        ]));
     }
 }
 
@@ -104,6 +144,8 @@ impl Context {
     pub(crate) fn event(socket: &Socket, id: Option<u64>, name: ByteString, args: Args) -> Self {
         let ack = id.map(|id| {
             Arc::new(PendingAck {
+                socket: socket.clone(),
+                event: name.clone(),
                 id,
                 given: AtomicBool::new(false),
             })
@@ -112,7 +154,7 @@ impl Context {
             socket: socket.clone(),
             name,
             args,
-            ack,
+            ack: Ack(ack),
             recovery: None,
             ended: None,
         }
@@ -123,7 +165,7 @@ impl Context {
             socket: socket.clone(),
             name: ByteString::new(),
             args: auth,
-            ack: None,
+            ack: Ack(None),
             recovery,
             ended: None,
         }
@@ -135,45 +177,10 @@ impl Context {
             socket: socket.clone(),
             name: ByteString::new(),
             args: Args::empty(parser),
-            ack: None,
+            ack: Ack(None),
             recovery: None,
             ended: Some(Arc::new(ended)),
         }
-    }
-
-    pub(crate) fn acknowledge(&self, data: impl IntoArgs) {
-        let Some(ack) = &self.ack else { return };
-        if ack.given.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let engine = &self.socket.0.session.engine;
-        match data.into_args(engine.config.parser) {
-            Ok(args) => {
-                let frame = encode::ack(&self.socket.0.namespace.name, ack.id, &args);
-                let _ = self.socket.0.send(frame, Class::Reliable);
-            }
-            Err(error) => {
-                tracing::error!(event = %self.name, %error, "the answer of a handler cannot be sent");
-                engine.metrics.refused(RefusalCode::Emit);
-                ack.given.store(false, Ordering::Release);
-                self.acknowledge_error(&Refusal::new("internal error").with_code("internal"));
-            }
-        }
-    }
-
-    /// `{ok: false, error: {code, message, data?}}`
-    pub(crate) fn acknowledge_error(&self, refusal: &Refusal) {
-        let mut error = vec![
-            ("code".to_owned(), Value::from(refusal.code())),
-            ("message".to_owned(), Value::from(refusal.message.as_str())),
-        ];
-        if let Some(data) = &refusal.data {
-            error.push(("data".to_owned(), data.clone()));
-        }
-        self.acknowledge(Value::Object(vec![
-            ("ok".to_owned(), Value::Bool(false)),
-            ("error".to_owned(), Value::Object(error)),
-        ]));
     }
 
     pub(crate) fn invalid(&self, invalid: Invalid) {
@@ -184,7 +191,7 @@ impl Context {
             .engine
             .metrics
             .refused(RefusalCode::InvalidArguments);
-        self.acknowledge_error(&invalid.into());
+        self.ack.give_refusal(&invalid.into());
     }
 }
 
@@ -232,9 +239,7 @@ impl FromContext for EventName {
 
 impl FromContext for Ack {
     fn from_context(context: &Context) -> Result<Self, Invalid> {
-        Ok(Self {
-            context: context.clone(),
-        })
+        Ok(context.ack.clone())
     }
 }
 

@@ -1,7 +1,6 @@
 //! The listeners of a namespace or a socket.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc,
@@ -11,6 +10,7 @@ use std::{
 
 use bytestring::ByteString;
 use kentongan_protocol::socket::args::Args;
+use rustc_hash::FxHashMap;
 
 use super::{Erased, ErasedMiddleware, Handler, IntoReply, Middleware, erase, erase_middleware};
 
@@ -26,7 +26,8 @@ pub(crate) struct Listeners {
     pub(crate) disconnect: Vec<Listener>,
     pub(crate) event_middleware: Vec<ErasedMiddleware>,
     pub(crate) any: Vec<Listener>,
-    events: HashMap<ByteString, Vec<Listener>>,
+    /// Only the application adds to it, so it needs no hash that withstands clients.
+    events: FxHashMap<ByteString, Vec<Listener>>,
     outgoing: Vec<(ListenerId, Outgoing)>,
 }
 
@@ -145,6 +146,19 @@ impl Listeners {
         self.len() != before
     }
 
+    /// The listener of an event, if it is the only thing to run.
+    pub(crate) fn only(&self, event: &ByteString) -> Option<&Listener> {
+        match self.events.get(event)?.as_slice() {
+            [only] if self.any.is_empty() && self.event_middleware.is_empty() => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether anything listens to an event.
+    pub(crate) fn hears(&self, event: &ByteString) -> bool {
+        !self.any.is_empty() || self.events.contains_key(event)
+    }
+
     /// Those of an event.
     pub(crate) fn of(&self, event: &ByteString) -> &[Listener] {
         self.events.get(event).map_or(&[], Vec::as_slice)
@@ -154,6 +168,11 @@ impl Listeners {
         for (_, listener) in &self.outgoing {
             listener(event, args);
         }
+    }
+
+    /// Whether there is nothing to run, whatever happens.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0 && self.event_middleware.is_empty() && self.middleware.is_empty()
     }
 
     fn len(&self) -> usize {

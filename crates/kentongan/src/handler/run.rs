@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::Guard;
 use bytestring::ByteString;
 use futures_util::future::BoxFuture;
 use kentongan_protocol::socket::args::Args;
@@ -29,22 +30,20 @@ pub(crate) fn event(
 ) -> Option<BoxFuture<'static, ()>> {
     let shared = socket.0.namespace.behaviour.listeners();
     let own = own(socket);
-    let layers = [Some(&*shared), own.as_deref()];
-    let mut heard = layers
-        .into_iter()
-        .flatten()
-        .flat_map(|listeners| listeners.any.iter().chain(listeners.of(&name)));
-    let first = heard.next()?;
-    let is_only = heard.next().is_none()
-        && layers
-            .into_iter()
-            .flatten()
-            .all(|listeners| listeners.event_middleware.is_empty());
-    let context = Context::event(socket, id, name, args);
-    if is_only {
-        return first.fires().then(|| started(first, &context));
+    let only = match &own {
+        None => shared.only(&name),
+        Some(_) => None,
+    };
+    if let Some(only) = only {
+        let context = Context::event(socket, id, name, args);
+        return only.fires().then(|| started(only, &context));
     }
-    Some(Box::pin(all_of(Arc::clone(&shared), own.clone(), context)))
+    if !shared.hears(&name) && own.as_ref().is_none_or(|own| !own.hears(&name)) {
+        return None;
+    }
+    let context = Context::event(socket, id, name, args);
+    let shared = Guard::into_inner(shared);
+    Some(Box::pin(all_of(shared, own, context)))
 }
 
 /// Calls a handler. If the call itself panics, so does what it returns: all panics of handlers are met in one place.
@@ -84,6 +83,7 @@ pub(crate) fn connected(
         return None;
     }
     let context = Context::connect(socket, auth, Some(recovery));
+    let shared = Guard::into_inner(shared);
     Some(Box::pin(async move {
         all(&shared.connect, &context).await;
     }))
@@ -97,6 +97,7 @@ pub(crate) fn disconnected(socket: &Socket, ended: Ended) -> Option<BoxFuture<'s
         return None;
     }
     let context = Context::disconnect(socket, ended);
+    let shared = Guard::into_inner(shared);
     Some(Box::pin(async move {
         for listeners in [Some(shared), own].iter().flatten() {
             all(&listeners.disconnect, &context).await;
@@ -115,6 +116,7 @@ fn own(socket: &Socket) -> Option<Arc<Listeners>> {
         .0
         .extra_if_any()
         .map(|extra| Arc::clone(&extra.listeners.read()))
+        .filter(|own| !own.is_empty())
 }
 
 fn refused(context: &Context, refusal: &Refusal) {
@@ -126,5 +128,5 @@ fn refused(context: &Context, refusal: &Refusal) {
         .engine
         .metrics
         .refused(RefusalCode::EventMiddleware);
-    context.acknowledge_error(refusal);
+    context.ack.give_refusal(refusal);
 }

@@ -6,8 +6,9 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::{ArcSwap, Guard};
 use bytestring::ByteString;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     adapter::server_event::ServerListener,
@@ -23,7 +24,9 @@ type RoomListener = Arc<dyn Fn(&RoomEvent) + Send + Sync>;
 
 #[derive(Default)]
 pub(crate) struct Behaviour {
-    listeners: RwLock<Arc<Listeners>>,
+    /// Read for every event, changed hardly ever: readers on different cores must not meet.
+    listeners: ArcSwap<Listeners>,
+    changing: Mutex<()>,
     recover: RwLock<Option<DecideRooms>>,
     rooms: RwLock<Vec<RoomListener>>,
     server_events: RwLock<HashMap<ByteString, Vec<ServerListener>>>,
@@ -55,12 +58,16 @@ pub enum RoomEventKind {
 }
 
 impl Behaviour {
-    pub(crate) fn listeners(&self) -> Arc<Listeners> {
-        Arc::clone(&self.listeners.read())
+    pub(crate) fn listeners(&self) -> Guard<Arc<Listeners>> {
+        self.listeners.load()
     }
 
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut Listeners) -> R) -> R {
-        change(Arc::make_mut(&mut self.listeners.write()))
+        let _turn = self.changing.lock();
+        let mut changed = Listeners::clone(&self.listeners.load());
+        let result = change(&mut changed);
+        self.listeners.store(Arc::new(changed));
+        result
     }
 
     pub(crate) fn recover(&self) -> Option<DecideRooms> {

@@ -260,8 +260,9 @@ impl Driver {
             && reads < READS_PER_TURN
             && self.phase == Phase::Open
         {
-            let mut goes_on = true;
+            let (mut goes_on, mut bytes) = (true, 0);
             match websocket.poll_read(cx, session.config(), &mut answer, |received| {
+                bytes += received.len();
                 goes_on = self.take_frame(&received, &mut Context::from_waker(waker));
                 goes_on
             }) {
@@ -269,6 +270,7 @@ impl Driver {
                 Poll::Ready(Ok(_)) => reads += 1,
                 Poll::Ready(Err(reason)) => ended = Some(reason),
             }
+            metrics::add(&session.engine.metrics.bytes_in, bytes);
             if !goes_on {
                 break;
             }
@@ -302,31 +304,25 @@ impl Driver {
 
     /// One WebSocket message: an Engine.IO packet.
     fn take_frame(&mut self, received: &Received<'_>, cx: &mut Context<'_>) -> bool {
-        let session = Arc::clone(&self.session);
-        let engine = &session.engine;
         let packet = match received {
-            Received::Text(text) => {
-                metrics::add(&engine.metrics.bytes_in, text.len());
-                Packet::decode_text(text)
-            }
-            Received::Binary(data) => {
-                metrics::add(&engine.metrics.bytes_in, data.len());
-                Ok(Packet::Binary((*data).into()))
-            }
+            Received::Text(text) => Packet::decode_text(text),
+            Received::Binary(data) => Ok(Packet::Binary((*data).into())),
         };
         let packet = match packet {
             Ok(packet) => packet,
             Err(error) => {
+                let session = &self.session;
                 tracing::debug!(session = %session.id.shown(), code = error.code(), "engine packet refused");
-                engine.metrics.refused(RefusalCode::EnginePacket);
+                session.engine.metrics.refused(RefusalCode::EnginePacket);
                 self.fail(CloseReason::ParseError, Some(PROTOCOL_ERROR));
                 return false;
             }
         };
-        let now = self.now;
-        match session.machine(|machine| {
-            machine.handle_packet(&engine.session, now, Transport::WebSocket, &packet)
-        }) {
+        let (session, now) = (&self.session, self.now);
+        let config = &session.engine.session;
+        match session
+            .machine(|machine| machine.handle_packet(config, now, Transport::WebSocket, &packet))
+        {
             Step::Nothing => true,
             Step::Closed => false,
             Step::Message => match packet {

@@ -120,7 +120,12 @@ impl Writer {
         };
         loop {
             // Not through `poll_write`: that one would count against the budget of the task that writes for others.
-            match stream.try_write_vectored(slices) {
+            let written = match slices {
+                // `send` is cheaper than `writev`.
+                [slice] => stream.try_write(slice),
+                slices => stream.try_write_vectored(slices),
+            };
+            match written {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready!(stream.as_ref().poll_write_ready(cx))?;
                 }

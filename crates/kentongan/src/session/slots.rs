@@ -138,8 +138,9 @@ impl Slots {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let session = Arc::clone(&self.session);
-        let packet = self.decoder.handle_text(text, &session.config().limits);
+        let packet = self
+            .decoder
+            .handle_text(text, &self.session.config().limits);
         self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
@@ -149,8 +150,9 @@ impl Slots {
         now: Instant,
         cx: &mut Context<'_>,
     ) -> Result<(), Violation> {
-        let session = Arc::clone(&self.session);
-        let packet = self.decoder.handle_binary(data, &session.config().limits);
+        let packet = self
+            .decoder
+            .handle_binary(data, &self.session.config().limits);
         self.take_decoded(packet.map_err(|error| error.code()), now, cx)
     }
 
@@ -247,19 +249,18 @@ impl Slots {
                 if !self.is_within_rates(&ns) {
                     return self.refuse_event(&ns, id, name, args);
                 }
-                let bytes = args.bytes_len();
                 let Some(index) = self.live(&ns) else { return };
-                let job = Job::Event { id, name, args };
                 let Some(slot) = self.slots.get_mut(index) else {
                     return;
                 };
-                if slot.is_idle() {
-                    self.start(index, job);
-                    self.run_slot(index, cx);
-                } else {
-                    slot.inbox.push_back(job);
-                    self.waiting_bytes += bytes;
+                if !slot.is_idle() {
+                    self.waiting_bytes += args.bytes_len();
                     self.waiting_events += 1;
+                    slot.inbox.push_back(Job::Event { id, name, args });
+                } else if let Some(socket) = slot.socket.as_ref().filter(|each| each.is_connected())
+                {
+                    slot.running = run::event(socket, id, name, args).map(Running::Handlers);
+                    self.run_slot(index, cx);
                 }
             }
             Packet::Ack { ns, id, args } => {
@@ -290,7 +291,8 @@ impl Slots {
         tracing::debug!(session = %self.session.id.shown(), namespace = %ns, event = %name, "event above the rate");
         if let Some(socket) = self.socket_in(ns) {
             extract::Context::event(socket, id, name, args)
-                .acknowledge_error(&Refusal::new("too many events").with_code("rate_limited"));
+                .ack
+                .give_refusal(&Refusal::new("too many events").with_code("rate_limited"));
         }
     }
 

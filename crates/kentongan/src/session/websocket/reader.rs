@@ -47,6 +47,16 @@ pub(crate) enum Received<'a> {
     Binary(&'a [u8]),
 }
 
+impl Received<'_> {
+    /// Bytes of the message.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(data) => data.len(),
+        }
+    }
+}
+
 impl WebSocketReader {
     pub(super) fn new(io: Reader, early: Bytes, deflate: bool) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! The writing half: frames become bytes, many of them in one system call.
 
 use std::{
+    cell::RefCell,
     collections::VecDeque,
     io::{self, IoSlice},
     task::{Context, Poll, ready},
@@ -96,11 +97,7 @@ impl WebSocketWriter {
                 }
                 return self.io.poll_flush(cx);
             }
-            let result = {
-                let slices: SmallVec<[IoSlice<'_>; BATCH_INLINE]> =
-                    batch.iter().map(|item| IoSlice::new(item)).collect();
-                self.io.poll_write(cx, &slices)
-            };
+            let result = write(&mut self.io, cx, &batch);
             let written = match &result {
                 Poll::Ready(Ok(written)) => *written,
                 _ => 0,
@@ -154,6 +151,33 @@ impl WebSocketWriter {
     }
 }
 
+/// Writes `batch`, or its beginning. Small pieces are put together first: a copy costs less than what the kernel does
+/// for each piece.
+fn write(io: &mut Writer, cx: &mut Context<'_>, batch: &[Bytes]) -> Poll<io::Result<usize>> {
+    if let [single] = batch {
+        return io.poll_write(cx, &[IoSlice::new(single)]);
+    }
+    let bytes: usize = batch.iter().map(Bytes::len).sum();
+    if bytes > batch.len() * SMALL_BYTES || bytes > JOINED_BYTES_MAX {
+        let slices: SmallVec<[IoSlice<'_>; BATCH_INLINE]> =
+            batch.iter().map(|item| IoSlice::new(item)).collect();
+        return io.poll_write(cx, &slices);
+    }
+    let mut joined = JOINED.take();
+    joined.clear();
+    for item in batch {
+        joined.extend_from_slice(item);
+    }
+    let result = io.poll_write(cx, &[IoSlice::new(&joined)]);
+    JOINED.set(joined);
+    result
+}
+
+thread_local! {
+    /// Small pieces on their way into one write.
+    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 fn text_frame(packet: &[u8]) -> Option<Bytes> {
     std::str::from_utf8(packet)
         .ok()
@@ -163,6 +187,10 @@ fn text_frame(packet: &[u8]) -> Option<Bytes> {
 /// Frames that one write takes without an allocation.
 const BATCH_INLINE: usize = 16;
 /// Frames that one write takes at most.
-const BATCH_FRAMES: usize = 64;
+const BATCH_FRAMES: usize = 512;
+/// Pieces of this size, on average, are put together before they are written.
+const SMALL_BYTES: usize = 1024;
+/// Bytes that are put together at most.
+const JOINED_BYTES_MAX: usize = BATCH_FRAMES * SMALL_BYTES / 4;
 /// Bytes after which a write takes no further frame.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
