@@ -98,3 +98,61 @@ enum Writes {
     Own,
     ForOthers,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use http::Request;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::{
+        Config, Server,
+        handshake::Handshake,
+        session::{io, shared::Settled, websocket::writer::WebSocketWriter},
+    };
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The flusher took a session from its list while the session's own task ran, behind its last write and without a waker
+    /// to be woken by. The kernel was full, the flusher's waker does nothing, and the task went to sleep: nobody wrote
+    /// the rest before the next heartbeat.
+    #[tokio::test]
+    async fn a_task_that_runs_while_another_finds_the_kernel_full_does_not_sleep() {
+        let config = Config::default();
+        let server = Server::new(config.clone()).unwrap();
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let session = server.engine().prepare(Handshake::new(&mut parts, &config));
+        let (ours, mut peer) = tokio::io::duplex(8);
+        let stream: Box<dyn io::Stream> = Box::new(ours);
+        let (_reader, writer) = tokio::io::split(stream);
+        let mut writer = WebSocketWriter::new(io::Writer::Other(writer), false, false);
+        writer.queue_text("4more than eight bytes");
+        *session.writer.lock() = Some(writer);
+
+        session.flush_for_others();
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(matches!(session.settle(cx, true), Settled::Busy));
+        session.flush(cx, now());
+        assert!(matches!(session.settle(cx, true), Settled::Idle(_)));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        peer.read_exact(&mut [0; 8]).await.unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    }
+}
