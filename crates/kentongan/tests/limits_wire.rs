@@ -569,8 +569,12 @@ async fn who_keeps_sending_above_the_rate_is_not_read_for_a_while() {
     );
     assert_eq!(healthy.text().await, "431[1]");
     assert_eq!(events(), 31, "all of it was read afterwards");
+}
 
-    // On polling the body waits for its answer.
+/// On polling the body waits for its answer. With pings far apart, only the end of the pause can wake the session.
+#[tokio::test]
+async fn who_keeps_posting_above_the_rate_waits_for_the_answer() {
+    let server = serve(rated(|config| config.rates.socket_events = burst(10))).await;
     let target = open_polling(&server).await;
     http::post(server.addr, &target, "40").await;
     let _ = http::get(server.addr, &target).await;
@@ -664,6 +668,42 @@ async fn limit_of_rooms_per_socket() {
     }
     socket.leave("a");
     assert_eq!(socket.join("d"), Ok(()), "a place is free again");
+}
+
+/// What stopped the reading has ended in a turn that something else began: nothing would wake the session for the rest.
+#[tokio::test]
+async fn reading_goes_on_when_the_inbox_empties_in_a_turn_that_an_emit_began() {
+    let server = start(config(|config| config.held.inbox_events_max = 1)).await;
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let root = server.server.of("/");
+    let opens = Arc::clone(&gate);
+    root.on("wait", move || {
+        let opens = Arc::clone(&opens);
+        async move { opens.notified().await }
+    });
+    root.on(
+        "n",
+        |data: kentongan::Data<u32>| async move { Reply(data.0) },
+    );
+    let mut sockets = sockets(&server.server);
+    let mut ws = join(&server).await;
+    let socket = sockets.recv().await.unwrap();
+    ws.send_text(r#"42["wait"]"#).await;
+    for number in 1..=5 {
+        ws.send_text(&format!(r#"42{number}["n",{number}]"#)).await;
+    }
+    until("a full inbox", || {
+        server.server.metrics().snapshot().events_in == 2
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Both wake the session's task before it runs.
+    socket.emit("mail", ()).unwrap();
+    gate.notify_one();
+    for _ in 0..6 {
+        let text = ws.text().await;
+        assert!(text.starts_with("43") || text == r#"42["mail"]"#, "{text}");
+    }
 }
 
 #[tokio::test]

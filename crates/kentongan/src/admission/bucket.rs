@@ -59,6 +59,14 @@ mod tests {
         assert_eq!(taken_in(0, 1), 1);
         assert_eq!(taken_in(1, 99), 4, "the rest of the burst");
         assert_eq!(taken_in(99, 1000), 9, "one token every 100 ms");
+        let later = start + Duration::from_secs(30);
+        let at_once = (0..10).filter(|_| bucket.take(later, rate)).count();
+        assert_eq!(at_once, 5, "the limit is inclusive");
+        let mut taken_in = |from: u64, to: u64| {
+            (from..to)
+                .filter(|ms| bucket.take(start + Duration::from_millis(*ms), rate))
+                .count()
+        };
         assert_eq!(taken_in(60_000, 60_001), 1);
         assert_eq!(taken_in(60_001, 60_099), 4, "never more than a burst");
     }

@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use super::{
     engine::Application,
     raw::{RawMessage, RawSession},
-    shared::{Command, Message, Session, Settled, now},
+    shared::{Command, Message, Session, Settled, Turn, now},
     slots::Slots,
     websocket::{
         WebSocket,
@@ -121,11 +121,15 @@ impl Driver {
 
     fn poll(&mut self, cx: &mut Context<'_>, mut sleep: Pin<&mut Sleep>) -> Poll<()> {
         loop {
-            self.now = now();
+            let turn = Turn::begin();
+            self.now = turn.now;
             self.check_deadlines(cx, sleep.as_mut());
             self.take_mail(cx);
             let more = self.read(cx);
+            let was_full = self.is_inbox_full();
             self.run(cx);
+            // Nothing of the stream would wake us for what was left unread.
+            let more = more || (was_full && !self.is_inbox_full());
             self.write(cx);
             let deadline = match self.session.settle(cx, self.phase == Phase::Open) {
                 Settled::Busy => continue,
@@ -264,7 +268,8 @@ impl Driver {
             match websocket.poll_read(cx, session.config(), &mut answer, |received| {
                 bytes += received.len();
                 goes_on = self.take_frame(&received, &mut Context::from_waker(waker));
-                goes_on
+                // One read may hold many messages, and compressed ones are a thousand times larger than it.
+                goes_on && !self.is_inbox_full()
             }) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(_)) => reads += 1,

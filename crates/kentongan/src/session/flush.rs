@@ -11,7 +11,7 @@ use std::{
 use kentongan_protocol::engine::session::CloseReason;
 
 use super::{
-    shared::{Session, now},
+    shared::Session,
     websocket::writer::{BATCH_BYTES, Batch, Taken},
 };
 use crate::metrics;
@@ -23,8 +23,7 @@ impl Session {
     }
 
     /// Writes what waits, on a thread that has just filled the outboxes of many. `wake`: the session's own task.
-    pub(crate) fn flush_for_others(&self) {
-        let now = now();
+    pub(crate) fn flush_for_others(&self, now: Instant) {
         // Whatever this one asks to be woken for, the session's own task asks again when it is woken below.
         let cx = &mut Context::from_waker(Waker::noop());
         if let Some(task) = self.write(cx, now, Writes::ForOthers) {

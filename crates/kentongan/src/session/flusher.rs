@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::runtime::Handle;
 
-use super::shared::Session;
+use super::shared::{Session, now};
 
 #[derive(Default)]
 pub(crate) struct Flusher {
@@ -75,7 +75,8 @@ impl Flusher {
             if state.tasks == 0 {
                 // No runtime, or not any more.
                 drop(state);
-                sessions.for_each(|session| session.flush_for_others());
+                let now = now();
+                sessions.for_each(|session| session.flush_for_others(now));
                 return;
             }
             state.waiting.extend(sessions);
@@ -122,8 +123,9 @@ impl Flusher {
 
 async fn run(working: Working) {
     while let Some(turn) = poll_fn(|cx| working.0.poll_turn(cx)).await {
+        let now = now();
         for session in turn {
-            session.flush_for_others();
+            session.flush_for_others(now);
         }
         tokio::task::yield_now().await;
     }
@@ -143,7 +145,9 @@ impl Drop for Working {
             state.idle.clear();
             std::mem::take(&mut state.waiting)
         };
-        left.iter().for_each(|session| session.flush_for_others());
+        let now = now();
+        left.iter()
+            .for_each(|session| session.flush_for_others(now));
     }
 }
 

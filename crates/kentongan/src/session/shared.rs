@@ -5,6 +5,7 @@
 //! WebSocket has a lock of its own, which is taken first (`flush.rs`).
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     sync::{
         Arc,
@@ -66,6 +67,8 @@ pub(super) struct State {
     pub(super) unwatched: bool,
     /// The flusher has this session on its list.
     pub(super) on_list: bool,
+    /// The task runs: it writes at the end of its turn.
+    running: bool,
 }
 
 /// What sessions on polling have, and what others left for the task.
@@ -158,6 +161,7 @@ impl Session {
                 blocked: false,
                 unwatched: false,
                 on_list: false,
+                running: false,
             }),
         })
     }
@@ -190,7 +194,8 @@ impl Session {
 
     /// Queues a frame for the client.
     pub(crate) fn send(self: &Arc<Self>, frame: Frame, class: Class) -> Sent {
-        let (sent, to_flush) = self.queue(now(), frame, class);
+        let now = TURN.get().unwrap_or_else(now);
+        let (sent, to_flush) = self.queue(now, frame, class);
         if to_flush {
             self.engine.flusher.add(self);
         }
@@ -207,7 +212,8 @@ impl Session {
             match (sent, state.machine.transport()) {
                 // A task that runs writes at the end of its turn; one that is blocked writes when it can.
                 (Sent::Queued, Transport::WebSocket) => {
-                    to_flush = state.task.is_some() && !state.blocked && !state.on_list;
+                    to_flush =
+                        state.task.is_some() && !(state.running || state.blocked || state.on_list);
                     state.on_list |= to_flush;
                 }
                 (Sent::Queued, Transport::Polling) => {
@@ -361,9 +367,10 @@ impl Session {
 
     // --- the task ---
 
-    /// What others left for the task since it last asked.
+    /// A turn of the task begins: what others left for it since the last one.
     pub(crate) fn take_mail(&self) -> Option<Box<Mail>> {
         let mut state = self.state.lock();
+        state.running = true;
         let rare = state.rare.as_mut()?;
         let (mail, post) = (rare.mail.take(), rare.post.take());
         if rare.get.is_none() {
@@ -413,6 +420,7 @@ impl Session {
             Some(waker) => waker.clone_from(cx.waker()),
             slot @ None => *slot = Some(cx.waker().clone()),
         }
+        state.running = false;
         Settled::Idle(state.machine.poll_timeout(&self.engine.session))
     }
 
@@ -461,6 +469,29 @@ impl Drop for ParkedGet<'_> {
                 .update(|state, now| state.machine.handle_get_aborted(now));
         }
     }
+}
+
+/// One turn of a session's task, for whose sends the clock is read once.
+pub(crate) struct Turn {
+    pub(crate) now: Instant,
+}
+
+impl Turn {
+    pub(crate) fn begin() -> Self {
+        let now = now();
+        TURN.set(Some(now));
+        Self { now }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        TURN.set(None);
+    }
+}
+
+thread_local! {
+    static TURN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// The clock. tokio's, so that tests can hold it still.
