@@ -143,12 +143,12 @@ mod tests {
         writer.queue_text("4more than eight bytes");
         *session.writer.lock() = Some(writer);
 
-        session.flush_for_others();
+        session.flush_for_others(Instant::now());
         let wakes = Arc::new(Wakes::default());
         let waker = Waker::from(Arc::clone(&wakes));
         let cx = &mut Context::from_waker(&waker);
         assert!(matches!(session.settle(cx, true), Settled::Busy));
-        session.flush(cx, now());
+        session.flush(cx, Instant::now());
         assert!(matches!(session.settle(cx, true), Settled::Idle(_)));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
         peer.read_exact(&mut [0; 8]).await.unwrap();
