@@ -23,6 +23,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+pub(crate) use self::run::wait_until_ready;
 use crate::{
     bench::{
         machine::Machine,
@@ -157,6 +158,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
         0 => Ok(()),
         failed => Err(Failure::new(format!("{failed} runs failed"))),
     }
+}
+
+/// Builds the load program and this project's server, for whoever counts something else with them.
+pub(crate) fn build_ours(workspace: &Workspace) -> Result<(), Failure> {
+    peer::build(workspace, &[])
 }
 
 /// The results in `folder`, without those of `scenarios`, and what they were measured on.

@@ -14,6 +14,7 @@ mod report;
 mod sim;
 mod steps;
 mod suite;
+mod syscalls;
 mod tidy;
 mod tools;
 mod workspace;
@@ -77,6 +78,8 @@ enum Task {
         #[arg(long)]
         update: bool,
     },
+    /// Counts the server's system calls for each delivery and each request with strace, and fails when they are too many
+    Syscalls,
     /// Runs the seeded simulator of kentongan-testkit
     ///
     /// Every run prints its seed; `--seeds 1 --seed S` replays one.
@@ -192,6 +195,7 @@ fn run(task: &Task) -> Result<ExitCode, Failure> {
             };
             codec_costs::run(&workspace, usage)?;
         }
+        Task::Syscalls => syscalls::run(&workspace)?,
         Task::Sim { seeds, seed } => sim::run(&workspace, *seeds, *seed)?,
         Task::Bench(options) if options.list => bench::list(),
         Task::Bench(options) => bench::run(&workspace, &options.into())?,

@@ -46,6 +46,7 @@ pub(crate) fn steps() -> Vec<Step> {
         step("doc tests", "", &["cargo test --workspace --doc --locked"]),
         step("codec costs", "", &["{xtask} codec-costs"]).with(&[Tool::Valgrind]),
         step(EXAMPLES, "", &["cargo build --release --locked -p kentongan -p kentongan-protocol --examples"]).full(),
+        step("system calls", "", &["{xtask} syscalls"]).full().with(&[Tool::Strace]).after(EXAMPLES),
         step("stock clients: node", "conformance/clients", &["npm ci --no-audit --no-fund", "node run.mjs"])
             .full().with(&[Tool::Node]).after(EXAMPLES).env(&[("FIXTURE_CMD", "{examples}/fixture")]),
         step("stock clients: python", "conformance/clients/python", &["python3 -m venv {target}/venv/clients", "{target}/venv/clients/bin/pip install --quiet -r requirements.txt", "{target}/venv/clients/bin/python run.py"])

@@ -24,6 +24,8 @@ pub(crate) enum Tool {
     Chromium,
     /// Counts instructions.
     Valgrind,
+    /// Counts system calls.
+    Strace,
     /// cargo-deny, of the version that `deny.toml` is written for.
     CargoDeny,
 }
@@ -62,6 +64,7 @@ pub(crate) fn ensure(tool: Tool, workspace: &Workspace, log: &Path) -> Result<()
             let advice = "Chromium is needed: install it, or name a browser in the environment variable CHROMIUM";
             apt_install(&["chromium", "fonts-liberation"], advice, log)?;
         }
+        Tool::Strace => apt_install(&["strace"], "strace is needed", log)?,
         Tool::Valgrind => apt_install(&["valgrind"], "valgrind is needed", log)?,
         Tool::CargoDeny => {
             let mut command = Command::new("cargo");
@@ -140,6 +143,7 @@ fn is_here(tool: Tool, workspace: &Workspace) -> bool {
         }
         Tool::Python => child::answers("python3", &["-c", "import venv, ensurepip"]),
         Tool::Chromium => browser().is_some(),
+        Tool::Strace => child::answers("strace", &["--version"]),
         Tool::Valgrind => child::answers("valgrind", &["--version"]),
         Tool::CargoDeny => {
             let program = workspace.tools().join("bin").join("cargo-deny");

@@ -249,11 +249,12 @@ impl Link {
         }
         let mut at = 0;
         if self.stage == Stage::Upgrading {
-            let Some(len) = websocket::upgraded(bytes)? else {
+            let Some(len) = websocket::upgraded(bytes, &self.reach.target)? else {
                 self.tail.extend_from_slice(bytes);
                 return Ok(());
             };
             at = len;
+            self.decoder = Decoder::new(Role::Client, self.reach.target.deflate);
             self.stage = Stage::Opening;
         }
         let now_ns = clock::now_ns();

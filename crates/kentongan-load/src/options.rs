@@ -67,6 +67,9 @@ pub struct Options {
     /// How packets travel
     #[arg(long, value_enum, default_value_t = Transport::Websocket)]
     pub transport: Transport,
+    /// Offer permessage-deflate; a server that does not take it is refused
+    #[arg(long)]
+    pub deflate: bool,
     /// https: take any certificate
     #[arg(long)]
     pub insecure: bool,
@@ -176,6 +179,9 @@ impl Options {
         let usage = |text: String| Err(LoadError::Usage(text));
         if self.size < payload::SIZE_MIN || self.size > SIZE_MAX {
             return usage(format!("--size is {} to {SIZE_MAX}", payload::SIZE_MIN));
+        }
+        if self.deflate && self.transport == Transport::Polling {
+            return usage("--deflate is for WebSocket".into());
         }
         if !self.namespace.starts_with('/') || self.namespace.contains([',', '"', '?']) {
             return usage(

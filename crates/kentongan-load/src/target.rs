@@ -17,6 +17,8 @@ pub(crate) struct Target {
     pub(crate) authority: String,
     /// Set if TLS is to be spoken.
     pub(crate) tls: Option<Tls>,
+    /// Whether compression is offered.
+    pub(crate) deflate: bool,
     /// How packets travel.
     pub(crate) transport: Transport,
     /// Path of the endpoint, with its leading slash.
@@ -52,6 +54,7 @@ impl Target {
             addr,
             authority: authority.to_owned(),
             tls: tls.then(|| Tls::new(host, options.insecure)).transpose()?,
+            deflate: options.deflate,
             transport: options.transport,
             path: options.path.clone(),
             namespace: options.namespace.clone(),
@@ -122,6 +125,7 @@ mod tests {
             addr: (Ipv4Addr::LOCALHOST, 1).into(),
             authority: String::new(),
             tls: None,
+            deflate: false,
             transport: Transport::Websocket,
             path: String::new(),
             namespace: String::new(),

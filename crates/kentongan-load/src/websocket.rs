@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use kentongan_protocol::websocket::handshake::{self, HandshakeError};
+use kentongan_protocol::websocket::handshake::{self, DEFLATE_OFFER, HandshakeError};
 
 use crate::{link::Ending, target::Target};
 
@@ -20,9 +20,14 @@ pub(crate) enum Found {
 
 /// The upgrade request.
 pub(crate) fn upgrade(target: &Target) -> String {
+    let extensions = if target.deflate {
+        format!("Sec-WebSocket-Extensions: {DEFLATE_OFFER}\r\n")
+    } else {
+        String::new()
+    };
     format!(
         "GET {}?EIO=4&transport=websocket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\r\n",
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{extensions}\r\n",
         target.path, target.authority
     )
 }
@@ -51,8 +56,9 @@ pub(crate) fn find(bytes: &[u8]) -> Found {
     }
 }
 
-/// The length of the response's head, once it is all here.
-pub(crate) fn upgraded(bytes: &[u8]) -> Result<Option<usize>, Ending> {
+/// The length of the response's head, once it is all here. With `target.deflate` the server must have agreed to it: what is
+/// called compressed must be.
+pub(crate) fn upgraded(bytes: &[u8], target: &Target) -> Result<Option<usize>, Ending> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut response = httparse::Response::new(&mut headers);
     let refused = |text: String| Err(Ending::Refused(text));
@@ -67,8 +73,9 @@ pub(crate) fn upgraded(bytes: &[u8]) -> Result<Option<usize>, Ending> {
         status,
         headers.map(|header| (header.name, header.value)),
         KEY,
-        false,
+        target.deflate,
     ) {
+        Ok(false) if target.deflate => refused("the server does not compress".to_owned()),
         Ok(_) => Ok(Some(len)),
         Err(HandshakeError::NotSwitched) => {
             let body = String::from_utf8_lossy(&bytes[len..]);
@@ -85,6 +92,19 @@ const KEY: &str = "a2VudG9uZ2FuLWxvYWQgMQ==";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Transport;
+
+    fn target() -> Target {
+        Target {
+            addr: ([127, 0, 0, 1], 1).into(),
+            authority: "localhost".to_owned(),
+            tls: None,
+            deflate: false,
+            transport: Transport::Websocket,
+            path: "/socket.io/".to_owned(),
+            namespace: "/".to_owned(),
+        }
+    }
 
     #[test]
     fn finds_frames() {
@@ -106,22 +126,41 @@ mod tests {
 
     #[test]
     fn the_response_is_checked() {
+        let mut target = target();
         let accept = handshake::accept_key(KEY);
         let good = format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {accept}\r\n\r\n"
         );
-        assert_eq!(upgraded(good.as_bytes()).unwrap(), Some(good.len()));
-        assert_eq!(upgraded(&good.as_bytes()[..30]).unwrap(), None);
+        assert_eq!(
+            upgraded(good.as_bytes(), &target).unwrap(),
+            Some(good.len())
+        );
+        assert_eq!(upgraded(&good.as_bytes()[..30], &target).unwrap(), None);
         for bad in [
             "HTTP/1.1 404 Not Found\r\n\r\n",
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "nonsense\r\n\r\n",
         ] {
             assert!(
-                matches!(upgraded(bad.as_bytes()), Err(Ending::Refused(_))),
+                matches!(upgraded(bad.as_bytes(), &target), Err(Ending::Refused(_))),
                 "{bad}"
             );
         }
+        target.deflate = true;
+        assert!(upgrade(&target).contains(DEFLATE_OFFER));
+        assert!(matches!(
+            upgraded(good.as_bytes(), &target),
+            Err(Ending::Refused(_))
+        ));
+        let agreed = good.replacen(
+            "\r\n\r\n",
+            &format!("\r\nSec-WebSocket-Extensions: {DEFLATE_OFFER}\r\n\r\n"),
+            1,
+        );
+        assert_eq!(
+            upgraded(agreed.as_bytes(), &target).unwrap(),
+            Some(agreed.len())
+        );
     }
 }

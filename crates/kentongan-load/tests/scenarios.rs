@@ -10,7 +10,7 @@ mod support;
 use std::{net::SocketAddr, sync::Arc};
 
 use clap::Parser as _;
-use kentongan::{Config, RecoveryConfig};
+use kentongan::{Config, Deflate, RecoveryConfig};
 use kentongan_load::{Faults, LoadError, Options, Report};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
@@ -122,6 +122,21 @@ fn tls() {
     }
     let error = secure("echo").unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+#[test]
+fn compressed_messages_are_read_and_missing_compression_is_refused() {
+    let mut config = Config::default();
+    config.deflate = Some(Deflate { bytes_min: 0 });
+    let server = TestServer::with(config, Mischief::None);
+    let report = server.load("fanout --connections 4 --rate 100 --size 400 --deflate");
+    assert_eq!(report.faults, Faults::default());
+    assert!(report.operations > 0);
+
+    let plain = TestServer::start(Mischief::None);
+    let options = options(plain.addr, "fanout --connections 4 --deflate");
+    let error = kentongan_load::run(&options).unwrap_err();
+    assert!(error.to_string().contains("does not compress"), "{error}");
 }
 
 /// Ends TLS on a free port of the loopback interface, with a certificate that nobody trusts.

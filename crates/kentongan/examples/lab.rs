@@ -1,18 +1,20 @@
 //! The server that is measured: echo and broadcasts, nothing else, on the loopback interface.
 //!
 //! ```text
-//! cargo run --release -p kentongan --example lab -- PORT [--workers N] [--recovery] [--msgpack]
+//! cargo run --release -p kentongan --example lab -- PORT [--workers N] [--recovery] [--msgpack] [--deflate] [--tls]
 //! ```
 //!
 //! `echo(payload)` emits `echo(payload)`, and acknowledges with it if asked; `join(room)` joins and acknowledges;
 //! `bcast(room, payload)` emits `msg(payload)` to the room, sender included; `bcastn(room, payload, n)` does so n times.
+//! `--deflate` compresses messages of every size for clients that offer it; `--tls` serves TLS, with a certificate that is made at the start and that nobody trusts.
 //! Without `--workers` there are as many worker threads as CPUs that the process may use.
 
-use std::{error::Error, net::Ipv4Addr, time::Duration};
+use std::{error::Error, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use kentongan::{
-    Ack, Args, Config, Data, Namespace, NotFound, Parser, RecoveryConfig, Refusal, Reply,
-    ServeConfig, Server, Socket, Value,
+    Ack, Args, Config, Data, Deflate, Namespace, NotFound, Parser, RecoveryConfig, Refusal, Reply,
+    ServeConfig, Server, Socket, Tls, Value,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
 };
 use tokio::net::TcpListener;
 
@@ -33,12 +35,28 @@ async fn serve(options: Options) -> Result<(), Box<dyn Error>> {
     let server = Server::new(options.config)?;
     install(&server.of("/"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+    let mut serve = ServeConfig::default();
+    if options.tls {
+        serve.tls = Some(self_signed()?);
+    }
     println!("listening on {}", listener.local_addr()?);
     server
-        .serve(listener, ServeConfig::default(), NotFound, stop_signal())
+        .serve(listener, serve, NotFound, stop_signal())
         .await?;
     server.shutdown(Duration::from_secs(2)).await;
     Ok(())
+}
+
+/// TLS with a certificate of its own making.
+fn self_signed() -> Result<Tls, Box<dyn Error>> {
+    let names = vec!["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
+    let signed = rcgen::generate_simple_self_signed(names)?;
+    let key = PrivateKeyDer::Pkcs8(signed.signing_key.serialize_der().into());
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)?;
+    Ok(Tls::from_config(config))
 }
 
 fn install(namespace: &Namespace) {
@@ -88,13 +106,15 @@ const BYTES_PER_TURN: usize = 256 * 1024;
 struct Options {
     port: u16,
     workers: Option<usize>,
+    tls: bool,
     config: Config,
 }
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        const USAGE: &str = "usage: lab PORT [--workers N] [--recovery] [--msgpack]";
-        let (mut port, mut workers, mut config) = (None, None, Config::default());
+        const USAGE: &str =
+            "usage: lab PORT [--workers N] [--recovery] [--msgpack] [--deflate] [--tls]";
+        let (mut port, mut workers, mut tls, mut config) = (None, None, false, Config::default());
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--workers" => {
@@ -107,6 +127,8 @@ impl Options {
                     )
                 }
                 "--recovery" => config.recovery = Some(RecoveryConfig::default()),
+                "--deflate" => config.deflate = Some(Deflate { bytes_min: 0 }),
+                "--tls" => tls = true,
                 "--msgpack" => config.parser = Parser::Msgpack,
                 _ if port.is_none() => port = Some(word.parse().map_err(|_| USAGE)?),
                 _ => return Err(USAGE.to_owned()),
@@ -115,6 +137,7 @@ impl Options {
         Ok(Self {
             port: port.ok_or(USAGE)?,
             workers,
+            tls,
             config,
         })
     }

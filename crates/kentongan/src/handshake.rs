@@ -16,6 +16,10 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct PeerAddr(pub SocketAddr);
 
+/// In the request's extensions when this server itself ended the client's TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverTls;
+
 /// The request that opened a session (Node: `socket.handshake`).
 #[derive(Debug)]
 pub struct Handshake {
@@ -64,6 +68,7 @@ impl Handshake {
             .is_some_and(|proto| proto.as_bytes() == b"https");
         let mut extensions = std::mem::take(&mut parts.extensions);
         extensions.remove::<PeerAddr>();
+        let over_tls = extensions.remove::<OverTls>().is_some();
         #[cfg(feature = "axum")]
         extensions.remove::<axum::extract::ConnectInfo<SocketAddr>>();
         Self {
@@ -71,7 +76,7 @@ impl Handshake {
             uri_bytes,
             address,
             time: SystemTime::now(),
-            secure: forwarded || parts.uri.scheme_str() == Some("https"),
+            secure: over_tls || forwarded || parts.uri.scheme_str() == Some("https"),
             // An emptied map would keep its table.
             extensions: if extensions.is_empty() {
                 Extensions::new()
@@ -137,7 +142,7 @@ impl Handshake {
         self.time
     }
 
-    /// Whether a proxy says that the client used TLS.
+    /// Whether the client used TLS: with this server, or with a proxy that says so.
     #[must_use]
     pub fn is_secure(&self) -> bool {
         self.secure

@@ -8,6 +8,8 @@ pub(crate) mod cors;
 pub(crate) mod hooks;
 pub(crate) mod serve;
 pub(crate) mod service;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 pub(crate) mod body;
 pub(crate) mod compression;

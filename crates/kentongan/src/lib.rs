@@ -25,6 +25,12 @@ pub use kentongan_protocol::socket::{
     value::Value,
 };
 
+/// The version of rustls that [`Tls`] takes the config of.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
+
+#[cfg(feature = "tls")]
+pub use self::http::tls::{Tls, TlsError};
 pub use self::{
     adapter::{
         Adapter, AdapterError, Inbox, Missing, MissingNode, Signal,

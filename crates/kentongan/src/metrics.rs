@@ -52,6 +52,8 @@ pub enum RefusalCode {
     ClusterMessage,
     /// A request line, or headers, above the limits of [`ServeConfig`](crate::ServeConfig).
     RequestHead,
+    /// A TLS handshake failed, or did not come to its end in time.
+    TlsHandshake,
     /// A polling body came in too slowly.
     BodyTooSlow,
     /// An event above the rate of its socket or address.
@@ -225,7 +227,7 @@ impl MetricsSnapshot {
 
 impl RefusalCode {
     /// Every code, in the order of the counters.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::TransportUnknown,
         Self::SessionUnknown,
         Self::HandshakeMethod,
@@ -247,6 +249,7 @@ impl RefusalCode {
         Self::Emit,
         Self::ClusterMessage,
         Self::RequestHead,
+        Self::TlsHandshake,
         Self::BodyTooSlow,
         Self::RateLimited,
         Self::UnauthenticatedTooMany,
@@ -278,6 +281,7 @@ impl RefusalCode {
             Self::Emit => "emit",
             Self::ClusterMessage => "cluster_message",
             Self::RequestHead => "request_head",
+            Self::TlsHandshake => "tls_handshake",
             Self::BodyTooSlow => "body_too_slow",
             Self::RateLimited => "rate_limited",
             Self::UnauthenticatedTooMany => "unauthenticated_too_many",

@@ -15,7 +15,9 @@ use std::{
 };
 
 use allocation_counter::measure;
-use kentongan::{Config, HandshakeRetention, NotFound, Parser, ServeConfig, Server, Socket};
+use kentongan::{
+    Config, Deflate, HandshakeRetention, NotFound, Parser, ServeConfig, Server, Socket,
+};
 use tokio::{net::TcpListener, runtime, sync::Notify};
 
 /// A server on a current-thread runtime, with clients that only hold their end of the connection.
@@ -30,6 +32,11 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// With `deflate`, which the clients offer.
+    fn with(deflate: Option<Deflate>) -> Self {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -37,6 +44,7 @@ impl Bench {
         let mut config = Config::default();
         config.handshake_retention = HandshakeRetention::WithoutHeaders;
         config.parser = Parser::Json;
+        config.deflate = deflate;
         let server = Server::new(config).unwrap();
         let (connected, changed) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let (count, notify) = (Arc::clone(&connected), Arc::clone(&changed));
@@ -107,7 +115,8 @@ impl Bench {
 /// A WebSocket that has joined `/`, by hand: a client library would need memory of its own.
 fn connect(addr: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(addr).unwrap();
-    let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    // A server without compression passes over the extension.
+    let request = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     read_until(&mut stream, b"\"maxPayload\":1000000}");
     // "40" under a mask of zeros.
@@ -168,4 +177,54 @@ fn a_broadcast_allocates_the_same_whatever_the_number_of_recipients() {
     println!("allocations per broadcast to 10, 200 and 500: {counts:?}");
     assert!(counts.iter().all(|count| *count <= 8), "{counts:?}");
     assert_eq!(counts.first(), counts.last(), "they must not grow");
+}
+
+#[test]
+fn a_broadcast_is_compressed_once_for_all() {
+    // Half of it is left when it is compressed, so every further compression would show.
+    let payload: String = (0_u32..2_048)
+        .map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)))
+        .collect();
+    let allocated = |deflate| {
+        let mut bench = Bench::with(deflate);
+        let written = |bench: &Bench| bench.server.metrics().snapshot().bytes_out;
+        let mut found = Vec::new();
+        for more in [10, 190] {
+            bench.connect(more);
+            bench.settle();
+            let root = bench.server.of("/");
+            // The first one warms up what is made once per thread.
+            root.to("everyone").emit("news", &payload).unwrap();
+            bench.settle();
+            let before = written(&bench);
+            let counted = measure(|| {
+                root.to("everyone").emit("news", &payload).unwrap();
+                bench.settle();
+            });
+            let each = (written(&bench) - before) / bench.clients.len() as u64;
+            found.push((each, counted.bytes_total, counted.count_total));
+        }
+        found
+    };
+    let plain = allocated(None);
+    let compressed = allocated(Some(Deflate { bytes_min: 0 }));
+    println!(
+        "bytes for each, bytes and allocations to 10 and 200: plain {plain:?}, compressed {compressed:?}"
+    );
+    let length = payload.len() as u64;
+    for (plain, compressed) in plain.iter().zip(&compressed) {
+        assert!(
+            plain.0 >= length && compressed.0 <= length * 3 / 4,
+            "it is compressed"
+        );
+        let (more_bytes, more_allocations) = (
+            compressed.1.saturating_sub(plain.1),
+            compressed.2.saturating_sub(plain.2),
+        );
+        assert!(more_bytes <= 3 * length, "{more_bytes} B more");
+        assert!(
+            more_allocations <= 20,
+            "{more_allocations} allocations more"
+        );
+    }
 }

@@ -28,6 +28,12 @@ pub(crate) enum Metric {
     LatencyP99,
     LatencyP999,
     LatencyMax,
+    /// Messages that should have come.
+    Expected,
+    /// Those of them that did.
+    Delivered,
+    /// Microseconds from a return to the last missed message.
+    ReplayP99,
 }
 
 impl Metric {
@@ -43,6 +49,9 @@ impl Metric {
             Self::LatencyP99 => "/latency_us/p99",
             Self::LatencyP999 => "/latency_us/p999",
             Self::LatencyMax => "/latency_us/max",
+            Self::Expected => "/expected",
+            Self::Delivered => "/delivered",
+            Self::ReplayP99 => "/replay_us/p99",
         }
     }
 }

@@ -7,7 +7,11 @@ use std::{
 };
 
 use crate::{
-    bench::scenario::Placement, child, failure::Failure, progress::Progress, workspace::Workspace,
+    bench::scenario::{Placement, Scenario},
+    child,
+    failure::Failure,
+    progress::Progress,
+    workspace::Workspace,
 };
 
 pub(crate) const KENTONGAN: &str = "kentongan";
@@ -135,7 +139,7 @@ pub(crate) fn build(workspace: &Workspace, peers: &[&'static Peer]) -> Result<()
 
 impl Peer {
     /// Program and arguments that start it on a free port.
-    pub(crate) fn command(&self, workspace: &Workspace, placement: Placement) -> Vec<String> {
+    pub(crate) fn command(&self, workspace: &Workspace, scenario: &Scenario) -> Vec<String> {
         let text = |path: PathBuf| path.to_string_lossy().into_owned();
         let mut words = match self.program {
             Program::Example(name) => {
@@ -150,8 +154,16 @@ impl Peer {
             ],
         };
         words.push("0".to_owned());
-        if let (Program::Example(_), Placement::Free { workers }) = (self.program, placement) {
-            words.extend(["--workers".to_owned(), workers.to_string()]);
+        if let Program::Example(_) = self.program {
+            if let Placement::Free { workers } = scenario.placement {
+                words.extend(["--workers".to_owned(), workers.to_string()]);
+            }
+            words.extend(
+                scenario
+                    .server_options()
+                    .iter()
+                    .map(|word| (*word).to_owned()),
+            );
         }
         words
     }
@@ -198,23 +210,25 @@ fn cargo(folder: PathBuf, target: PathBuf, what: &[&str]) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::scenario;
 
     #[test]
-    fn only_our_server_is_told_its_workers() {
+    fn only_our_server_is_told_its_workers_and_its_options() {
         let workspace = Workspace::locate().unwrap();
-        let check = |name: &str, placement, expected: &str| {
+        let check = |name: &str, scenario: &str, expected: &str| {
             let peers = chosen(&[name.to_owned()]).unwrap();
-            let words = peers.first().unwrap().command(&workspace, placement);
+            let scenarios = scenario::chosen(&[scenario.to_owned()]).unwrap();
+            let words = peers
+                .first()
+                .unwrap()
+                .command(&workspace, scenarios.first().unwrap());
             assert!(words.join(" ").ends_with(expected), "{words:?}");
         };
-        check(KENTONGAN, Placement::Apart, "examples/lab 0");
-        check(
-            KENTONGAN,
-            Placement::Free { workers: 2 },
-            "lab 0 --workers 2",
-        );
-        check(NODE, Placement::Free { workers: 2 }, "server.mjs 0");
-        check(FLOOR, Placement::Apart, "release/floor 0");
+        check(KENTONGAN, "echo-1", "examples/lab 0");
+        check(KENTONGAN, "workers-2", "lab 0 --workers 2");
+        check(KENTONGAN, "fanout-1k-tls", "lab 0 --tls");
+        check(NODE, "workers-2", "server.mjs 0");
+        check(FLOOR, "jitter", "release/floor 0");
     }
 
     #[test]

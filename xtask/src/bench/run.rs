@@ -40,7 +40,7 @@ pub(crate) fn measure(
         Placement::Free { .. } => None,
     };
     let log = workspace.logs().join("bench-server.log");
-    let words = peer.command(workspace, scenario.placement);
+    let words = peer.command(workspace, scenario);
     let mut command = pinned(cores.map(|cores| cores.server), &words);
     let mut server = Background::start(&mut command, &log)?;
     let port = wait_until_ready(&mut server, &log)?;
@@ -50,7 +50,7 @@ pub(crate) fn measure(
     let _ = fs::remove_file(&file);
     let mut words = vec![peer::load_program(workspace).to_string_lossy().into_owned()];
     words.extend(scenario.arguments(length));
-    words.extend(["--url".to_owned(), format!("http://127.0.0.1:{port}")]);
+    words.extend(scenario.reach(port));
     words.extend(["--pid".to_owned(), server.id().to_string()]);
     words.extend(["--json".to_owned(), file.to_string_lossy().into_owned()]);
     let mut command = pinned(cores.map(|cores| cores.client), &words);
@@ -82,7 +82,7 @@ fn pinned(core: Option<usize>, words: &[String]) -> Command {
     command
 }
 
-fn wait_until_ready(server: &mut Background, log: &Path) -> Result<u16, Failure> {
+pub(crate) fn wait_until_ready(server: &mut Background, log: &Path) -> Result<u16, Failure> {
     let started = Instant::now();
     loop {
         let text = fs::read_to_string(log)?;

@@ -87,6 +87,8 @@ pub(crate) struct Scenario {
     pub(crate) connections: u32,
     /// The scenario of the load program, and its options but the ones that depend on the run.
     load: &'static [&'static str],
+    /// Options of this project's server.
+    server: &'static [&'static str],
     /// Seconds of a run, where its length is chosen.
     seconds: Option<u32>,
 }
@@ -103,6 +105,7 @@ impl Scenario {
             placement: Placement::Apart,
             connections,
             load: &[],
+            server: &[],
             seconds: None,
         }
     }
@@ -114,6 +117,11 @@ impl Scenario {
 
     const fn load(mut self, load: &'static [&'static str]) -> Self {
         self.load = load;
+        self
+    }
+
+    const fn server(mut self, server: &'static [&'static str]) -> Self {
+        self.server = server;
         self
     }
 
@@ -132,6 +140,21 @@ impl Scenario {
         self
     }
 
+    /// Options of this project's server, which others do not know.
+    pub(crate) fn server_options(&self) -> &'static [&'static str] {
+        self.server
+    }
+
+    /// What the load program needs to find the server on this port.
+    pub(crate) fn reach(&self, port: u16) -> Vec<String> {
+        let is_tls = self.server.contains(&"--tls");
+        let scheme = if is_tls { "https" } else { "http" };
+        let mut words = vec!["--url".to_owned(), format!("{scheme}://127.0.0.1:{port}")];
+        // The certificate is of the server's own making.
+        words.extend(is_tls.then(|| "--insecure".to_owned()));
+        words
+    }
+
     /// The arguments of the load program that do not depend on the run.
     pub(crate) fn arguments(&self, length: Length) -> Vec<String> {
         let mut words: Vec<String> = self.load.iter().map(|word| (*word).to_owned()).collect();
@@ -148,7 +171,7 @@ impl Scenario {
 }
 
 /// Every scenario, in the order of a round.
-pub(crate) static SCENARIOS: [Scenario; 17] = [
+pub(crate) static SCENARIOS: [Scenario; 20] = [
     Scenario::new("idle-10k", Unit::Connection, 10_000)
         .title("10,000 connections that do nothing")
         .load(&["idle"]),
@@ -182,6 +205,18 @@ pub(crate) static SCENARIOS: [Scenario; 17] = [
         .title("128 bytes to 5,000 recipients, 10 times a second")
         .load(&["fanout", "--rate", "10", "--size", "128"])
         .seconds(4),
+    Scenario::new("fanout-1k-tls", Unit::Delivery, 1_000)
+        .title("as fanout-1k, over TLS that the server ends itself")
+        .load(&["fanout", "--rate", "50", "--size", "128"])
+        .server(&["--tls"])
+        .seconds(4)
+        .peers(Peers::Ours),
+    Scenario::new("fanout-1k-deflate", Unit::Delivery, 1_000)
+        .title("as fanout-1k, every message compressed")
+        .load(&["fanout", "--rate", "50", "--size", "128", "--deflate"])
+        .server(&["--deflate"])
+        .seconds(4)
+        .peers(Peers::Ours),
     Scenario::new("burst-100x1000", Unit::Delivery, 1_000)
         .title("100 messages of 128 bytes at once to 1,000 recipients")
         .load(&["burst", "--messages", "100", "--size", "128"]),
@@ -204,6 +239,12 @@ pub(crate) static SCENARIOS: [Scenario; 17] = [
         ])
         .seconds(4)
         .peers(Peers::OursAndNode),
+    Scenario::new("jitter", Unit::Delivery, 5_000)
+        .title("128 bytes to 5,000 recipients, 10 times a second, while all of them keep losing their connection for 2 s; the server recovers them")
+        .load(&["jitter", "--rate", "10", "--size", "128"])
+        .server(&["--recovery"])
+        .seconds(20)
+        .peers(Peers::Ours),
     Scenario::new("growth-100", Unit::Delivery, 100)
         .title("128 bytes to 100 recipients, 300 times a second")
         .load(&["fanout", "--rate", "300", "--size", "128"])
@@ -264,6 +305,16 @@ mod tests {
         assert_eq!(chosen(&[]).unwrap().len(), SCENARIOS.len());
         let failure = chosen(&["ech".to_owned()]).unwrap_err().to_string();
         assert!(failure.contains("`ech`"), "{failure}");
+    }
+
+    #[test]
+    fn tls_is_asked_for_on_both_sides() {
+        let check = |name: &str, expected: &str| {
+            let chosen = chosen(&[name.to_owned()]).unwrap();
+            assert_eq!(chosen.last().unwrap().reach(1).join(" "), expected);
+        };
+        check("echo-1", "--url http://127.0.0.1:1");
+        check("fanout-1k-tls", "--url https://127.0.0.1:1 --insecure");
     }
 
     #[test]

@@ -32,12 +32,21 @@ enum Measure {
     Tail(&'static str),
     /// CPU time for an operation over that of Node.
     OverNode(&'static str),
+    /// CPU time for an operation over this project's own in another scenario.
+    OverOwn {
+        scenario: &'static str,
+        other: &'static str,
+    },
+    /// Messages that came, of a hundred that should. More is better.
+    Delivered(&'static str),
+    /// p99 of the time from a return to the last missed message, in seconds.
+    Replay(&'static str),
     /// CPU time for a delivery at many recipients over that at few.
     Growth {
         few: &'static str,
         many: &'static str,
     },
-    /// Throughput with two workers over that with one. The only one where more is better.
+    /// Throughput with two workers over that with one. More is better.
     Workers {
         one: &'static str,
         two: &'static str,
@@ -84,6 +93,7 @@ pub(crate) struct Judgement {
 
 /// With fewer cores two workers and the client are in each other's way.
 const CORES_FOR_WORKERS: usize = 4;
+const MICROSECONDS: f64 = 1e6;
 /// What is allowed over tokio's floor where that misses what must be.
 const OVER_FLOOR_TOKIO: f64 = 1.1;
 
@@ -97,7 +107,7 @@ const fn target(what: &'static str, measure: Measure, must: f64, aim: f64) -> Ta
 }
 
 /// Every target, in the order of the table.
-pub(crate) const TARGETS: [Target; 19] = [
+pub(crate) const TARGETS: [Target; 23] = [
     target(
         "memory of an idle connection (10,000)",
         Measure::Memory("idle-10k"),
@@ -172,6 +182,24 @@ pub(crate) const TARGETS: [Target; 19] = [
         1.0,
     ),
     target(
+        "fan-out to 1,000 over TLS, CPU",
+        Measure::OverOwn {
+            scenario: "fanout-1k-tls",
+            other: "fanout-1k",
+        },
+        1.5,
+        1.25,
+    ),
+    target(
+        "fan-out to 1,000, compressed, CPU",
+        Measure::OverOwn {
+            scenario: "fanout-1k-deflate",
+            other: "fanout-1k",
+        },
+        1.15,
+        1.05,
+    ),
+    target(
         "burst of 100 to 1,000, CPU",
         Measure::OverFloor("burst-100x1000"),
         2.0,
@@ -194,6 +222,18 @@ pub(crate) const TARGETS: [Target; 19] = [
         Measure::OverNode("polling-1k"),
         0.5,
         0.25,
+    ),
+    target(
+        "5,000 that lose their connections: delivered",
+        Measure::Delivered("jitter"),
+        100.0,
+        100.0,
+    ),
+    target(
+        "5,000 that lose their connections: replay, p99",
+        Measure::Replay("jitter"),
+        3.0,
+        1.0,
     ),
     target(
         "growth: CPU of a delivery at 15,000 over 100",
@@ -263,6 +303,14 @@ impl Measure {
                 let ours = results.median(scenario, peer, Metric::LatencyP99)?;
                 Some(ours / best_tail(results, scenario)?)
             }
+            Self::OverOwn { scenario, other } => growth(results, peer, other, scenario),
+            Self::Delivered(scenario) => {
+                let delivered = results.median(scenario, peer, Metric::Delivered)?;
+                Some(100.0 * delivered / results.median(scenario, peer, Metric::Expected)?)
+            }
+            Self::Replay(scenario) => {
+                Some(results.median(scenario, peer, Metric::ReplayP99)? / MICROSECONDS)
+            }
             Self::OverNode(scenario) => results.ratio(scenario, peer, NODE, Metric::Cpu),
             Self::Workers { one, two } => {
                 let rate = |scenario| results.median(scenario, peer, Metric::OperationsPerSecond);
@@ -273,9 +321,9 @@ impl Measure {
 
     fn verdict(self, measured: f64, must: f64, aim: f64) -> Verdict {
         let is_met = |limit| match self {
-            Self::Workers { .. } => measured >= limit,
+            Self::Workers { .. } | Self::Delivered(_) => measured >= limit,
             // Below, not as good as.
-            Self::Tail(_) => measured < limit,
+            Self::Tail(_) | Self::Replay(_) => measured < limit,
             _ => measured <= limit,
         };
         match (is_met(aim), is_met(must)) {
@@ -290,14 +338,16 @@ impl Measure {
         match self {
             Self::Memory(_) => format!("{} B", figure(value)),
             Self::UserCpu(_) => format!("{} µs", figure(value)),
+            Self::Delivered(_) => format!("{} %", figure(value)),
+            Self::Replay(_) => format!("{} s", figure(value)),
             _ => format!("{} ×", figure(value)),
         }
     }
 
     fn shown_limit(self, value: f64) -> String {
         let sign = match self {
-            Self::Workers { .. } => "≥",
-            Self::Tail(_) => "<",
+            Self::Workers { .. } | Self::Delivered(_) => "≥",
+            Self::Tail(_) | Self::Replay(_) => "<",
             _ => "≤",
         };
         format!("{sign} {}", self.shown(value))
@@ -307,6 +357,7 @@ impl Measure {
         let note = match self {
             Self::Tail(_) => "over the best of the other servers, without the floors".to_owned(),
             Self::OverNode(_) => "over Node's".to_owned(),
+            Self::OverOwn { other, .. } => format!("over its own of {other}"),
             Self::Growth { few, many } => match growth(results, FLOOR, few, many) {
                 Some(floor) => format!("that of the floor: {}", self.shown(floor)),
                 None => return,
@@ -369,6 +420,8 @@ mod tests {
                 | Measure::UserCpu(name)
                 | Measure::Tail(name)
                 | Measure::OverNode(name) => vec![name],
+                Measure::Delivered(name) | Measure::Replay(name) => vec![name],
+                Measure::OverOwn { scenario, other } => vec![scenario, other],
                 Measure::Growth { few, many } => vec![few, many],
                 Measure::Workers { one, two } => vec![one, two],
             };
@@ -451,6 +504,47 @@ mod tests {
         };
         check(99, Verdict::Aim);
         check(100, Verdict::Missed);
+    }
+
+    #[test]
+    fn what_returns_is_to_get_everything_soon() {
+        let jitter = |delivered: u32, us: u32| {
+            let report =
+                json!({"expected": 100_000, "delivered": delivered, "replay_us": {"p99": us}});
+            [("jitter", "kentongan", report)]
+        };
+        let delivered = target("all", Measure::Delivered("jitter"), 100.0, 100.0);
+        assert_eq!(judge(&delivered, &jitter(100_000, 1)).verdict, Verdict::Aim);
+        assert_eq!(
+            judge(&delivered, &jitter(99_999, 1)).verdict,
+            Verdict::Missed
+        );
+        let replay = target("soon", Measure::Replay("jitter"), 3.0, 1.0);
+        assert_eq!(judge(&replay, &jitter(1, 999_999)).verdict, Verdict::Aim);
+        let slow = judge(&replay, &jitter(1, 3_000_000));
+        assert_eq!(
+            (slow.verdict, slow.must.as_str()),
+            (Verdict::Missed, "< 3.00 s")
+        );
+    }
+
+    #[test]
+    fn tls_is_compared_with_our_own_without() {
+        let own = Measure::OverOwn {
+            scenario: "fanout-1k-tls",
+            other: "fanout-1k",
+        };
+        let found = judge(
+            &target("tls", own, 1.5, 1.25),
+            &[
+                ("fanout-1k-tls", "kentongan", cpu(6.0)),
+                ("fanout-1k", "kentongan", cpu(4.0)),
+            ],
+        );
+        assert_eq!(
+            (found.verdict, found.measured.as_str()),
+            (Verdict::Must, "1.50 ×")
+        );
     }
 
     #[test]

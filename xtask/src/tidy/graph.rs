@@ -34,8 +34,10 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ),
     ("xtask", &[]),
 ];
-/// Arrows for tests alone: the load generator is tried on our server, but must not know it.
-const TEST_ARROWS: [(&str, &str); 1] = [("kentongan-load", "kentongan")];
+/// Arrows for tests alone: the load generator is tried on our server, but must not know it; the library turns its own
+/// features on for its tests and examples.
+const TEST_ARROWS: [(&str, &str); 2] =
+    [("kentongan-load", "kentongan"), ("kentongan", "kentongan")];
 /// For tests only: never a normal dependency of anything.
 const TESTKIT: &str = "kentongan-testkit";
 /// Crates that are pure: bytes and `now` in, actions out.

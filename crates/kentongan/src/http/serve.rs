@@ -1,19 +1,27 @@
 //! A listener of our own: hyper, with deadlines and limits on request heads.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::Either;
 use http::{Request, Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tower_service::Service;
 
 use super::{
     reply::{self, Body, Refusal},
     service::SocketIoService,
 };
-use crate::{handshake::PeerAddr, metrics::RefusalCode, server::Server, session::engine::Engine};
+use crate::{
+    handshake::{OverTls, PeerAddr},
+    metrics::RefusalCode,
+    server::Server,
+    session::engine::Engine,
+};
 
 /// Limits on HTTP connections of [`Server::serve`].
 #[derive(Debug, Clone)]
@@ -27,6 +35,9 @@ pub struct ServeConfig {
     pub request_line_bytes_max: usize,
     /// Bytes of all headers, each as `name: value` with its line end. 16 KiB (CVE-2023-43669); beyond it the answer is 431.
     pub headers_bytes_max: usize,
+    /// Ends TLS on this listener; `None` serves plain HTTP. None.
+    #[cfg(feature = "tls")]
+    pub tls: Option<super::tls::Tls>,
 }
 
 impl Default for ServeConfig {
@@ -36,6 +47,8 @@ impl Default for ServeConfig {
             headers_max: 100,
             request_line_bytes_max: 8 * 1024,
             headers_bytes_max: 16 * 1024,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -96,6 +109,32 @@ where
     let Ok(peer) = stream.peer_addr() else { return };
     // Small frames must not wait for each other's acknowledgements.
     let _ = stream.set_nodelay(true);
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &config.tls {
+        match tls.accept(stream).await {
+            Ok(stream) => http(engine, stream, peer, Some(OverTls), config, fallback).await,
+            Err(refused) if refused.is_fault() => engine.metrics.refused(RefusalCode::TlsHandshake),
+            Err(_) => {}
+        }
+        return;
+    }
+    http(engine, stream, peer, None, config, fallback).await;
+}
+
+/// Speaks HTTP on `stream`, whatever is below it.
+async fn http<S, F>(
+    engine: Arc<Engine>,
+    stream: S,
+    peer: SocketAddr,
+    over_tls: Option<OverTls>,
+    config: ServeConfig,
+    fallback: F,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Service<Request<Incoming>, Response = Response<Body>> + Clone + Send + Sync + 'static,
+    F::Future: Send,
+    F::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let own = SocketIoService::new(&engine);
     let metrics = Arc::clone(&engine.metrics);
     let limits = config.clone();
@@ -112,6 +151,7 @@ where
             }
             if is_own {
                 request.extensions_mut().insert(PeerAddr(peer));
+                over_tls.map(|over_tls| request.extensions_mut().insert(over_tls));
                 return match hyper::service::Service::call(&own, request).await {
                     Ok(response) => Ok(response),
                     Err(never) => match never {},

@@ -19,20 +19,20 @@ use crate::metrics;
 impl Session {
     /// Writes what waits, for the session's own task, which is woken through `cx` when more can be written.
     pub(crate) fn flush(&self, cx: &mut Context<'_>, now: Instant) {
-        self.write(cx, now);
+        self.write(cx, now, Writes::Own);
     }
 
     /// Writes what waits, on a thread that has just filled the outboxes of many.
     pub(crate) fn flush_for_others(&self, now: Instant) {
         // Whatever this one asks to be woken for, the session's own task asks again when it is woken below.
-        let task = self.write(&mut Context::from_waker(Waker::noop()), now);
-        if let Some(task) = task {
+        let cx = &mut Context::from_waker(Waker::noop());
+        if let Some(task) = self.write(cx, now, Writes::ForOthers) {
             task.wake();
         }
     }
 
     /// Returns the session's own task, if it has to look.
-    fn write(&self, cx: &mut Context<'_>, now: Instant) -> Option<Waker> {
+    fn write(&self, cx: &mut Context<'_>, now: Instant, by: Writes) -> Option<Waker> {
         let mut is_closed = false;
         // Held to the end: between a write and the note of how it went nobody else may write.
         let mut writer = self.writer.lock();
@@ -45,7 +45,7 @@ impl Session {
         match result {
             Poll::Ready(Ok(())) if !is_closed => None,
             Poll::Ready(result) => self.ended(now, result.is_err()),
-            Poll::Pending => self.blocked(),
+            Poll::Pending => self.blocked(by),
         }
     }
 
@@ -61,6 +61,7 @@ impl Session {
             Taken::Bytes(bytes) => machine.handle_transmit_progress(now, bytes),
             Taken::All(_) => {
                 machine.handle_transmit_done(now);
+                state.unwatched = false;
                 if std::mem::take(&mut state.blocked) {
                     machine.set_writable(true);
                 }
@@ -83,12 +84,15 @@ impl Session {
     }
 
     /// The kernel takes no more: the deadline of the outbox runs, and somebody has to wait for the kernel.
-    fn blocked(&self) -> Option<Waker> {
+    fn blocked(&self, by: Writes) -> Option<Waker> {
         let mut state = self.state.lock();
         if !std::mem::replace(&mut state.blocked, true) {
             state.machine.set_writable(false);
         }
-        state.task.take()
+        let task = state.task.take();
+        // A task that runs just now, and has written already, would go to sleep without having asked.
+        state.unwatched = by == Writes::ForOthers && task.is_none();
+        task
     }
 
     /// The session is over, perhaps because its stream broke.
@@ -100,5 +104,70 @@ impl Session {
                 .handle_websocket_closed(now, CloseReason::TransportError("socket error"));
         }
         state.task.take()
+    }
+}
+
+/// On whose thread a session is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    Own,
+    ForOthers,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        task::Wake,
+    };
+
+    use http::Request;
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+    use crate::{
+        Config, Server,
+        handshake::Handshake,
+        session::{io, shared::Settled, websocket::writer::WebSocketWriter},
+    };
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The flusher took a session from its list while the session's own task ran, behind its last write and without a waker
+    /// to be woken by. The kernel was full, the flusher's waker does nothing, and the task went to sleep: nobody wrote
+    /// the rest before the next heartbeat.
+    #[tokio::test]
+    async fn a_task_that_runs_while_another_finds_the_kernel_full_does_not_sleep() {
+        let config = Config::default();
+        let server = Server::new(config.clone()).unwrap();
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let session = server.engine().prepare(Handshake::new(&mut parts, &config));
+        let (ours, mut peer) = tokio::io::duplex(8);
+        let stream: Box<dyn io::Stream> = Box::new(ours);
+        let (_reader, writer) = tokio::io::split(stream);
+        let mut writer = WebSocketWriter::new(io::Writer::Other(writer), false, false);
+        writer.queue_text("4more than eight bytes");
+        *session.writer.lock() = Some(writer);
+
+        session.flush_for_others(Instant::now());
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let cx = &mut Context::from_waker(&waker);
+        assert!(matches!(session.settle(cx, true), Settled::Busy));
+        session.flush(cx, Instant::now());
+        assert!(matches!(session.settle(cx, true), Settled::Idle(_)));
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        peer.read_exact(&mut [0; 8]).await.unwrap();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
     }
 }

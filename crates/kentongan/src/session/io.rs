@@ -1,6 +1,7 @@
 //! The byte stream under a WebSocket, as two halves: the session's task reads, whoever has something to send writes.
 
 use std::{
+    future::Future,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -43,6 +44,17 @@ pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
         Ok(parts) => return from_tcp(parts.io.into_inner(), &parts.read_buf),
         Err(upgraded) => upgraded,
     };
+    #[cfg(feature = "tls")]
+    let upgraded = match upgraded.downcast::<TokioIo<crate::http::tls::TlsStream>>() {
+        Ok(parts) => {
+            // Without hyper's own layers between: one box and no second read buffer for each connection.
+            let stream: Box<dyn Stream> = Box::new(parts.io.into_inner());
+            let (reader, writer) = tokio::io::split(stream);
+            let (reader, writer) = (Reader::Other(reader), Writer::Other(writer));
+            return (reader, writer, unpinned(&parts.read_buf));
+        }
+        Err(upgraded) => upgraded,
+    };
     // axum's own server wraps the stream once more, to tell HTTP/1 from HTTP/2.
     match auto::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => from_tcp(parts.io.into_inner(), &parts.read_buf),
@@ -56,13 +68,16 @@ pub(crate) fn from_upgraded(upgraded: Upgraded) -> (Reader, Writer, Bytes) {
 
 fn from_tcp(stream: TcpStream, early: &Bytes) -> (Reader, Writer, Bytes) {
     let (reader, writer) = stream.into_split();
-    // Even an empty slice of hyper's read buffer would keep all of it alive.
-    let early = if early.is_empty() {
+    (Reader::Tcp(reader), Writer::Tcp(writer), unpinned(early))
+}
+
+/// A copy: even an empty slice of hyper's read buffer would keep all of it alive.
+fn unpinned(early: &Bytes) -> Bytes {
+    if early.is_empty() {
         Bytes::new()
     } else {
         Bytes::copy_from_slice(early)
-    };
-    (Reader::Tcp(reader), Writer::Tcp(writer), early)
+    }
 }
 
 impl Reader {
@@ -73,11 +88,17 @@ impl Reader {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
-        ready!(match self {
+        let result = ready!(match self {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
             Self::Other(stream) => Pin::new(stream).poll_read(cx, &mut buffer),
-        })?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        });
+        match result {
+            Ok(()) => Poll::Ready(Ok(buffer.filled().len())),
+            // TLS without its close_notify, as clients end that are just gone. Nothing is lost by taking it for an end:
+            // WebSocket has its own close frame, and frames tell their length.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+            Err(error) => Poll::Ready(Err(error)),
+        }
     }
 }
 
@@ -91,7 +112,11 @@ impl Writer {
     ) -> Poll<io::Result<usize>> {
         let stream = match self {
             Self::Tcp(stream) => stream,
-            Self::Other(stream) => return Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Other(stream) => {
+                return unbudgeted(cx, |cx| {
+                    Pin::new(&mut *stream).poll_write_vectored(cx, slices)
+                });
+            }
         };
         loop {
             // Not through `poll_write`: that one would count against the budget of the task that writes for others.
@@ -113,7 +138,7 @@ impl Writer {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(_) => Poll::Ready(Ok(())),
-            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Other(stream) => unbudgeted(cx, |cx| Pin::new(&mut *stream).poll_flush(cx)),
         }
     }
 
@@ -124,4 +149,13 @@ impl Writer {
             Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
+}
+
+/// Polls without counting against the budget of the task, which may be one that writes for others: it would see them
+/// blocked that are not.
+fn unbudgeted<T>(
+    cx: &mut Context<'_>,
+    poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Unpin,
+) -> Poll<T> {
+    Pin::new(&mut tokio::task::unconstrained(std::future::poll_fn(poll))).poll(cx)
 }

@@ -63,6 +63,8 @@ pub(super) struct State {
     inbox_full: bool,
     /// The kernel took less than we had; the task waits until it takes more.
     pub(super) blocked: bool,
+    /// Blocked, and the last to ask the kernel was another task: nobody will be woken when it takes more.
+    pub(super) unwatched: bool,
     /// The flusher has this session on its list.
     pub(super) on_list: bool,
     /// The task runs: it writes at the end of its turn.
@@ -157,6 +159,7 @@ impl Session {
                 rare: None,
                 inbox_full: false,
                 blocked: false,
+                unwatched: false,
                 on_list: false,
                 running: false,
             }),
@@ -408,7 +411,8 @@ impl Session {
         if open && let Some(reason) = state.machine.reason().filter(|_| state.machine.is_closed()) {
             return Settled::Over(reason);
         }
-        let unwritten = open && !state.blocked && !state.on_list && state.machine.has_transmit();
+        let may_write = !state.blocked && !state.on_list && state.machine.has_transmit();
+        let unwritten = open && (may_write || state.unwatched);
         if state.has_mail() || unwritten {
             return Settled::Busy;
         }

@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod http;
+pub(crate) mod tls;
 pub(crate) mod websocket;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
@@ -178,4 +179,15 @@ pub(crate) fn text(text: &str) -> RawMessage {
 /// A binary message.
 pub(crate) fn binary(data: &[u8]) -> RawMessage {
     RawMessage::Binary(bytes::Bytes::copy_from_slice(data))
+}
+
+/// Raises the limit of open files to what the system allows.
+pub(crate) fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, raised).unwrap();
 }

@@ -38,7 +38,7 @@ pub(crate) enum Taken {
 pub(crate) type Batch = SmallVec<[Frame; BATCH_INLINE]>;
 
 impl WebSocketWriter {
-    pub(super) fn new(io: Writer, deflate: bool, base64: bool) -> Self {
+    pub(in crate::session) fn new(io: Writer, deflate: bool, base64: bool) -> Self {
         Self {
             io,
             pending: VecDeque::new(),
