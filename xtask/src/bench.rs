@@ -160,11 +160,6 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<(), Failur
     }
 }
 
-/// Builds the load program and this project's server, for whoever counts something else with them.
-pub(crate) fn build_ours(workspace: &Workspace) -> Result<(), Failure> {
-    peer::build(workspace, &[])
-}
-
 /// The results in `folder`, without those of `scenarios`, and what they were measured on.
 fn earlier(folder: &Path, scenarios: &[&'static Scenario]) -> Result<(Machine, Results), Failure> {
     let path = folder.join("latest.json");

@@ -8,7 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{child, failure::Failure, progress::Progress, tools, workspace::Workspace};
+use crate::{
+    child,
+    failure::Failure,
+    progress::Progress,
+    tools,
+    workspace::{PROFILE, Workspace},
+};
 
 /// Whether to open the browser once the server answers.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -17,7 +23,7 @@ pub(crate) enum Browser {
     Leave,
 }
 
-/// A step of the build; a first release build on a slow machine is far below it.
+/// A step of the build; a first optimized build on a slow machine is far below it.
 const BUILD_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 const SERVER_START_MAX: Duration = Duration::from_secs(20);
 const SHOWN_LINES_MAX: usize = 60;
@@ -67,7 +73,8 @@ pub(crate) fn run(
         Command::new("cargo")
             .args([
                 "build",
-                "--release",
+                "--profile",
+                PROFILE,
                 "--locked",
                 "-p",
                 "kentongan",
@@ -79,7 +86,7 @@ pub(crate) fn run(
 
     let server = workspace
         .target
-        .join("release")
+        .join(PROFILE)
         .join("examples")
         .join(if cfg!(windows) { "chat.exe" } else { "chat" });
     if browser == Browser::Open {

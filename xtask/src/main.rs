@@ -48,7 +48,7 @@ struct Arguments {
 enum Task {
     /// Builds the chat page and the chat server and runs them
     ///
-    /// Needs Node.js 20 and npm for the page. The first run compiles the server in release mode, which takes a few
+    /// Needs Node.js 20 and npm for the page. The first run compiles an optimized server, which takes a few
     /// minutes; later runs start in seconds. Stop with Ctrl-C.
     Demo {
         /// Where the server listens

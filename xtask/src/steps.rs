@@ -16,7 +16,7 @@ pub(crate) enum Ring {
 /// One row of the table.
 ///
 /// Commands and values of the environment are split at blanks (commands only), then these are replaced: `{root}` the
-/// repository, `{target}` cargo's target folder, `{examples}` the release examples, `{xtask}` this program,
+/// repository, `{target}` cargo's target folder, `{examples}` the optimized examples, `{xtask}` this program,
 /// `{browser}` the browser that was found.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
@@ -37,7 +37,7 @@ pub(crate) struct Step {
 // One row for one step, however long: rustfmt would make a column of each.
 #[rustfmt::skip]
 pub(crate) fn steps() -> Vec<Step> {
-    const EXAMPLES: &str = "release examples";
+    const EXAMPLES: &str = "optimized examples";
     vec![
         step("format", "", &["cargo fmt --all --check"]),
         step("tidy", "", &["{xtask} tidy"]),
@@ -45,7 +45,7 @@ pub(crate) fn steps() -> Vec<Step> {
         step("tests", "", &["cargo test --workspace --all-targets --locked --no-fail-fast"]),
         step("doc tests", "", &["cargo test --workspace --doc --locked"]),
         step("codec costs", "", &["{xtask} codec-costs"]).with(&[Tool::Valgrind]),
-        step(EXAMPLES, "", &["cargo build --release --locked -p kentongan -p kentongan-protocol --examples"]).full(),
+        step(EXAMPLES, "", &["cargo build --profile optimized --locked -p kentongan -p kentongan-protocol -p kentongan-load --examples --bins"]).full(),
         step("system calls", "", &["{xtask} syscalls"]).full().with(&[Tool::Strace]).after(EXAMPLES),
         step("stock clients: node", "conformance/clients", &["npm ci --no-audit --no-fund", "node run.mjs"])
             .full().with(&[Tool::Node]).after(EXAMPLES).env(&[("FIXTURE_CMD", "{examples}/fixture")]),

@@ -14,7 +14,7 @@ use crate::{
     report::{Report, Row},
     steps::{Ring, Step, steps},
     tools,
-    workspace::Workspace,
+    workspace::{PROFILE, Workspace},
 };
 
 /// A command that runs longer than this hangs; the slowest (a first build on two cores) needs a third of it.
@@ -107,7 +107,7 @@ impl Places {
             ("{target}", text(&workspace.target)),
             (
                 "{examples}",
-                text(&workspace.target.join("release").join("examples")),
+                text(&workspace.target.join(PROFILE).join("examples")),
             ),
             ("{xtask}", text(&workspace.xtask)),
             (

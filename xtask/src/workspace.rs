@@ -18,6 +18,9 @@ const FOLDERS_NOT_OURS: [&str; 7] = [
     "target",
 ];
 
+/// The cargo profile of what tests and the demo run: optimized, and quick to build. It is also a folder of the target.
+pub(crate) const PROFILE: &str = "optimized";
+
 /// The repository on this machine.
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
