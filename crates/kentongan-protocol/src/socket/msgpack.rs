@@ -32,6 +32,9 @@ pub(crate) use write::{
 use normalise::{copy_value, refuse_duplicates};
 use read::{Head, Reader};
 
+/// What msgpack writes for nothing.
+const NIL: [u8; 1] = [0xc0];
+
 /// Decodes one message. Every length in it is held against the bytes that are there; nothing is reserved from it.
 pub(crate) fn decode_packet(data: &[u8], limits: &Limits) -> Result<Packet, DecodeError> {
     if data.is_empty() {
@@ -52,7 +55,8 @@ pub(crate) fn decode_packet(data: &[u8], limits: &Limits) -> Result<Packet, Deco
             ns,
             auth: data.map(object).transpose()?,
         }),
-        PacketType::Disconnect if data.is_some() => Err(DecodeError::Payload),
+        // python-socketio writes a nil there.
+        PacketType::Disconnect if data.as_ref().is_some_and(|data| *data != NIL) => Err(DecodeError::Payload),
         PacketType::Disconnect => Ok(Packet::Disconnect { ns }),
         PacketType::Event => {
             let (name, args) = event(data.ok_or(DecodeError::Payload)?, limits)?;

@@ -442,12 +442,22 @@ fn undefined_members_as_stock_clients_write_them() {
             DecodeError::Id,
         ),
         (
-            &b"\x83\xa4type\x01\xa3nsp\xa1/\xa4data\xc0"[..],
+            &b"\x83\xa4type\x01\xa3nsp\xa1/\xa4data\x90"[..],
             DecodeError::Payload,
         ),
     ] {
         assert_eq!(decode(refused).err(), Some(expected), "{refused:x?}");
     }
+}
+
+/// What python-socketio 5.18.1 sends for `disconnect()`, byte for byte. It was refused, which ended the whole session.
+#[test]
+fn a_disconnect_of_python_socketio_has_a_nil() {
+    let disconnect = b"\x83\xa4type\x01\xa4data\xc0\xa3nsp\xa1/";
+    assert!(matches!(
+        decode(disconnect).unwrap(),
+        Packet::Disconnect { .. }
+    ));
 }
 
 #[test]
