@@ -79,12 +79,12 @@ pub(super) fn replay(
         .filter_map(|name| segment::number(name))
         .collect();
     numbers.sort_unstable();
-    let lowest = numbers.first().copied().unwrap_or(0);
-    for (expected, number) in (lowest..).zip(&numbers) {
-        if expected != *number {
-            return Err(missing(expected));
-        }
-    }
+    // Segments that were dropped are removed one by one, and some may be left: the log is what comes after the last hole.
+    let holes = numbers
+        .windows(2)
+        .rposition(|pair| pair.first().map(|number| number + 1) != pair.last().copied());
+    let leftover: Vec<u32> = numbers.drain(..holes.map_or(0, |hole| hole + 1)).collect();
+    let lowest = numbers.first().copied().unwrap_or(1);
     // The witness knows of a later segment, or of a log that is gone.
     if let Some(claim) = claim
         && numbers.last().is_none_or(|last| *last < claim.segment)
@@ -102,7 +102,7 @@ pub(super) fn replay(
         replay.segment(segment, after.first(), after.len(), report)?;
         rest = after;
     }
-    replay.finish(lowest, segments.pop())
+    replay.finish(lowest, leftover, segments.pop())
 }
 
 impl Replay<'_> {
@@ -341,9 +341,14 @@ impl Replay<'_> {
         Ok(())
     }
 
-    fn finish(mut self, lowest: u32, head: Option<Segment>) -> Result<Replayed, OpenError> {
+    fn finish(
+        mut self,
+        lowest: u32,
+        leftover: Vec<u32>,
+        head: Option<Segment>,
+    ) -> Result<Replayed, OpenError> {
         if lowest > self.dropped + 1 {
-            return Err(missing(self.dropped + 1));
+            return Err(missing(lowest - 1));
         }
         // What the store had dropped when it stopped, but not yet removed.
         let dropped = self.dropped;
@@ -357,7 +362,7 @@ impl Replay<'_> {
             });
         }
         let kept = sources.split_off(&(dropped + 1));
-        for number in std::mem::replace(sources, kept).into_keys() {
+        for number in std::mem::replace(sources, kept).into_keys().chain(leftover) {
             // Should it stay, the next start tries again.
             let _ = self.disk.remove(&segment::name(number));
         }

@@ -243,6 +243,7 @@ impl MemoryDisk {
         Arc::new(MemoryFile {
             disk: self.clone(),
             index,
+            life: self.state().life,
         })
     }
 }
@@ -404,18 +405,36 @@ impl Drop for Lock {
 struct MemoryFile {
     disk: MemoryDisk,
     index: usize,
+    /// Who opened it is gone after a restart: then it does nothing any more.
+    life: u64,
+}
+
+impl MemoryFile {
+    fn call<T>(&self, call: impl FnOnce(&mut State, How) -> io::Result<T>) -> io::Result<T> {
+        let is_stale = self.disk.state().life != self.life;
+        if is_stale {
+            return Err(io::Error::other("the machine has been restarted"));
+        }
+        self.disk.call(call)
+    }
 }
 
 impl DiskFile for MemoryFile {
     fn bytes(&self) -> io::Result<u64> {
-        self.disk
-            .plain(|state| Ok(state.files[self.index].now.len() as u64))
+        self.call(|state, how| match how {
+            How::Whole => Ok(state.files[self.index].now.len() as u64),
+            How::Half => Err(io::Error::other("an injected fault")),
+            How::NotAtAll(kind) => Err(kind.into()),
+        })
     }
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
-        self.disk.plain(|state| {
-            if state.is_full {
-                return Err(io::ErrorKind::StorageFull.into());
+        self.call(|state, how| {
+            match how {
+                How::Whole if state.is_full => return Err(io::ErrorKind::StorageFull.into()),
+                How::Whole => {}
+                How::Half => return Err(io::Error::other("an injected fault")),
+                How::NotAtAll(kind) => return Err(kind.into()),
             }
             let file = &mut state.files[self.index];
             file.now.resize(bytes as usize, 0);
@@ -425,7 +444,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], at: u64) -> io::Result<usize> {
-        self.disk.call(|state, how| {
+        self.call(|state, how| {
             let file = &state.files[self.index];
             let rest = file.now.get(at as usize..).unwrap_or_default();
             let count = match how {
@@ -439,7 +458,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<usize> {
-        self.disk.call(|state, how| {
+        self.call(|state, how| {
             let is_inside = (at as usize) + bytes.len() <= state.files[self.index].now.len();
             if state.refuses_writes || state.is_full && !is_inside {
                 return Err(io::ErrorKind::StorageFull.into());
@@ -458,7 +477,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.disk.call(|state, how| {
+        self.call(|state, how| {
             let file = &mut state.files[self.index];
             let pending = std::mem::take(&mut file.pending);
             match how {
