@@ -4,3 +4,5 @@
 pub mod adapter_suite;
 pub mod fuzz;
 pub mod sim;
+#[cfg(feature = "store")]
+pub mod store_suite;

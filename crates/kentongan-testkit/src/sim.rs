@@ -11,7 +11,7 @@ mod client;
 mod ledger;
 mod network;
 mod plan;
-mod random;
+pub(crate) mod random;
 mod server;
 mod subject;
 mod wire;

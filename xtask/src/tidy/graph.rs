@@ -7,10 +7,11 @@ use serde_json::Value;
 use crate::failure::Failure;
 
 /// Each crate of the workspace with the crates of the workspace that it may depend on. A new crate gets a row.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("kentongan-protocol", &[]),
     ("kentongan", &["kentongan-protocol"]),
     ("kentongan-rules", &[]),
+    ("kentongan-store", &[]),
     ("kentongan-features", &["kentongan", "kentongan-rules"]),
     ("kentongan-redis", &["kentongan", "kentongan-features"]),
     (
@@ -30,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 9] = [
             "kentongan-features",
             "kentongan-protocol",
             "kentongan-rules",
+            "kentongan-store",
         ],
     ),
     ("xtask", &[]),
