@@ -5,7 +5,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{child, failure::Failure, workspace::Workspace};
+use crate::{failure::Failure, toolchain, workspace::Workspace};
 
 /// What cargo-fuzz passes when it is told to use no sanitizer.
 const RUSTFLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -26,9 +26,8 @@ pub(crate) fn run(workspace: &Workspace, target: &str, runs: u64) -> Result<(), 
             targets.join(", ")
         )));
     }
-    let version =
-        child::output("rustc", &["-vV"]).ok_or_else(|| Failure::new("rustc does not answer"))?;
-    let host = host(&version).ok_or_else(|| Failure::new("rustc does not name its host"))?;
+    let host = toolchain::host()?;
+    let host = host.as_str();
 
     let work = workspace.target.join("fuzz");
     let build = work.join("build");
@@ -92,22 +91,4 @@ fn targets(folder: &Path) -> Result<Vec<String>, Failure> {
     }
     names.sort();
     Ok(names)
-}
-
-fn host(version: &str) -> Option<&str> {
-    version.lines().find_map(|line| line.strip_prefix("host: "))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_is_read_from_what_rustc_says() {
-        assert_eq!(
-            host("rustc 1.95.0\nbinary: rustc\nhost: x86_64-unknown-linux-gnu\n"),
-            Some("x86_64-unknown-linux-gnu")
-        );
-        assert_eq!(host("rustc 1.95.0\n"), None);
-    }
 }

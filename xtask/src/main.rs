@@ -16,6 +16,7 @@ mod steps;
 mod suite;
 mod syscalls;
 mod tidy;
+mod toolchain;
 mod tools;
 mod workspace;
 

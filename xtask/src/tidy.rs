@@ -14,7 +14,7 @@ mod words;
 
 use std::{fmt, fs, path::PathBuf};
 
-use crate::{child, failure::Failure, tidy::mask::Masked, workspace::Workspace};
+use crate::{child, failure::Failure, tidy::mask::Masked, toolchain, workspace::Workspace};
 
 /// One thing to put right.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +106,9 @@ fn findings(workspace: &Workspace, files: &[SourceFile]) -> Result<Vec<String>, 
             "--format-version",
             "1",
             "--locked",
+            // What other systems need does not reach this one.
+            "--filter-platform",
+            &toolchain::host()?,
             "--manifest-path",
             &manifest.to_string_lossy(),
         ],

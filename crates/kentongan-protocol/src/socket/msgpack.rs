@@ -56,7 +56,9 @@ pub(crate) fn decode_packet(data: &[u8], limits: &Limits) -> Result<Packet, Deco
             auth: data.map(object).transpose()?,
         }),
         // python-socketio writes a nil there.
-        PacketType::Disconnect if data.as_ref().is_some_and(|data| *data != NIL) => Err(DecodeError::Payload),
+        PacketType::Disconnect if data.as_ref().is_some_and(|data| *data != NIL) => {
+            Err(DecodeError::Payload)
+        }
         PacketType::Disconnect => Ok(Packet::Disconnect { ns }),
         PacketType::Event => {
             let (name, args) = event(data.ok_or(DecodeError::Payload)?, limits)?;
