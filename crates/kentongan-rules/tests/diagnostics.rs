@@ -1,5 +1,10 @@
 //! What is said about rules files that are wrong, to the letter: place, caret, message and way out.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod support;
 
 use kentongan_rules::Code;

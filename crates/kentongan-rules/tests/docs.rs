@@ -1,5 +1,10 @@
 //! The documentation says what the code does.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod support;
 
 use kentongan_rules::{Code, compile, limits};

@@ -1,6 +1,11 @@
 //! Decisions of the example workspace against a second implementation of the same rules, written by hand, over random
 //! users, rooms and actions from a printed seed.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod support;
 
 use kentongan_rules::{Action, Identity, Rules, compile};

@@ -1,6 +1,11 @@
 //! Damaged rules files, schemas, casts and policies, from a printed seed: compiling them never panics, and what is refused is
 //! refused with diagnostics that can be shown.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

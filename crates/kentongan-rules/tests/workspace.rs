@@ -1,5 +1,10 @@
 //! The example workspace, from file to plan.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that fails is a test that fails"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use kentongan_store::{DiskStore, Folder, OpenError, PageLimit, Settings, Store};
@@ -95,8 +95,12 @@ fn check(store: &DiskStore, acked: &Acked) -> usize {
     held
 }
 
+/// One test at a time: a child that another test is just starting holds this process's locks until it has started.
+static TURN: Mutex<()> = Mutex::new(());
+
 #[test]
 fn what_was_acknowledged_survives_every_kill() {
+    let _turn = TURN.lock();
     let folder = tempfile::tempdir().unwrap();
     let mut acked = Acked::new();
     for kill in 0..KILLS {
@@ -132,6 +136,7 @@ fn what_was_acknowledged_survives_every_kill() {
 
 #[test]
 fn a_second_process_is_refused() {
+    let _turn = TURN.lock();
     let folder = tempfile::tempdir().unwrap();
     let (mut child, out) = start(folder.path(), "first");
     let mut lines = out.lines();
