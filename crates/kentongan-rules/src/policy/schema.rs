@@ -43,7 +43,10 @@ pub(crate) fn schema(subjects: &[Subject<'_>], claims: &BTreeSet<Claim>) -> Valu
             .iter()
             .map(|field| ((*field).to_owned(), text.clone()))
             .collect();
-        rooms.insert(subject.feature.to_owned(), json!({"shape": record(fields)}));
+        rooms.insert(
+            subject.feature.to_owned(),
+            json!({"shape": record(&fields)}),
+        );
         actions.insert(subject.feature.to_owned(), json!({}));
         for action in subject.actions() {
             let applies = json!({
@@ -57,7 +60,7 @@ pub(crate) fn schema(subjects: &[Subject<'_>], claims: &BTreeSet<Claim>) -> Valu
         }
     }
     json!({
-        "": {"entityTypes": {"User": {"shape": record(user)}}, "actions": actions},
+        "": {"entityTypes": {"User": {"shape": record(&user)}}, "actions": actions},
         "Room": {"entityTypes": rooms, "actions": {}},
     })
 }
@@ -77,7 +80,7 @@ pub(crate) fn room_type(feature: &str) -> String {
     format!("Room::{feature}")
 }
 
-fn record(attributes: Map<String, Value>) -> Value {
+fn record(attributes: &Map<String, Value>) -> Value {
     json!({"type": "Record", "attributes": attributes})
 }
 

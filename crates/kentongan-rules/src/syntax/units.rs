@@ -59,7 +59,7 @@ fn number(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 fn text(value: u64, units: &[(&str, u64)]) -> String {
     let fitting = units
         .iter()
-        .filter(|(_, factor)| value != 0 && value % factor == 0)
+        .filter(|(_, factor)| value != 0 && value.is_multiple_of(*factor))
         .max_by_key(|(_, factor)| *factor);
     let (unit, factor) = fitting.or(units.first()).copied().unwrap_or(("", 1));
     format!("{}{unit}", value / factor)

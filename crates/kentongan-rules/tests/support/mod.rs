@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use kentongan_rules::{Diagnostic, Files, ReadError, Rules, compile};
 
 /// A folder on disk.
-pub struct Folder(pub PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Files for Folder {
     fn read(&self, path: &str) -> Result<String, ReadError> {
@@ -23,12 +23,12 @@ impl Files for Folder {
 }
 
 /// The root of the repository.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// The files of the example workspace, in memory.
-pub fn workspace() -> BTreeMap<String, String> {
+pub(crate) fn workspace() -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let folder = root().join("examples/workspace");
     for part in ["", "contracts", "policies"] {
@@ -44,7 +44,7 @@ pub fn workspace() -> BTreeMap<String, String> {
 }
 
 /// Compiles a rules file with the files that it names.
-pub fn compile_with(rules: &str, others: &[(&str, &str)]) -> Result<Rules, Vec<Diagnostic>> {
+pub(crate) fn compile_with(rules: &str, others: &[(&str, &str)]) -> Result<Rules, Vec<Diagnostic>> {
     let mut files = BTreeMap::from([("kentongan.toml".to_owned(), rules.to_owned())]);
     for (path, text) in others {
         files.insert((*path).to_owned(), (*text).to_owned());
@@ -53,10 +53,10 @@ pub fn compile_with(rules: &str, others: &[(&str, &str)]) -> Result<Rules, Vec<D
 }
 
 /// SplitMix64.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -64,12 +64,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap();
         usize::try_from(self.next() % bound).unwrap()
     }
 
-    pub fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, choices: &[&'a T]) -> &'a T {
         choices[self.below(choices.len())]
     }
 }
