@@ -29,8 +29,13 @@ pub enum Store {
     },
     /// In Redis.
     Redis {
-        /// Its address.
+        /// Its address, without a password.
         url: String,
+    },
+    /// Where a variable of the environment says. For addresses with a password.
+    Environment {
+        /// The variable.
+        name: String,
     },
 }
 

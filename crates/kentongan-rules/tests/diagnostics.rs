@@ -1,4 +1,5 @@
 //! What is said about rules files that are wrong, to the letter: place, caret, message and way out.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 #![allow(
     clippy::unwrap_used,
@@ -143,6 +144,32 @@ fn a_secret_is_not_shown() {
   |                       ^
   = help: a secret never stands in the rules file: write \"env:NAME\" or \"file:path\""
     );
+}
+
+#[test]
+fn a_password_in_an_address_is_not_shown() {
+    let rules = "server.store = \"redis://:hunter2@10.0.0.1\"";
+    let diagnostics = compile_with(rules, &[]).unwrap_err();
+    assert_eq!(diagnostics[0].code, Code::SecretInFile);
+    assert!(!format!("{diagnostics:?}").contains("hunter2"));
+    assert!(compile_with("server.store = \"env:STORE\"", &[]).is_ok());
+    assert!(compile_with("server.store = \"rediss://10.0.0.1:6379\"", &[]).is_ok());
+}
+
+#[test]
+fn a_very_long_line_is_shown_around_its_place() {
+    let rules = format!("auth.policies = [{}7]", "\"p.cedar\", ".repeat(100));
+    let diagnostics = compile_with(&rules, &[POLICY]).unwrap_err();
+    let wrong = diagnostics
+        .iter()
+        .find(|d| d.code == Code::WrongType)
+        .unwrap();
+    assert_eq!((wrong.column, wrong.width), (1118, 1));
+    let text = wrong.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    let caret = lines[4].find('^').unwrap();
+    assert_eq!(lines[3].as_bytes()[caret], b'7', "{text}");
+    assert!(lines.iter().all(|line| line.len() < 220), "{text}");
 }
 
 #[test]

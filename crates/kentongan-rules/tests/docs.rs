@@ -1,4 +1,5 @@
 //! The documentation says what the code does.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 #![allow(
     clippy::unwrap_used,

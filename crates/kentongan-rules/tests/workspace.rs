@@ -1,4 +1,5 @@
 //! The example workspace, from file to plan.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +11,7 @@ mod support;
 use std::time::Duration;
 
 use kentongan_rules::{Action, Class, Identity, Refusal, Reply, Rules, Targets, compile, plan};
-use support::{Folder, root};
+use support::{Folder, compile_with, root};
 
 fn rules() -> Rules {
     compile(&Folder(root().join("examples/workspace")), "kentongan.toml").unwrap()
@@ -198,6 +199,67 @@ fn decisions_name_their_policies() {
     assert_eq!(
         decide("anna", &[], Action::Send("nothing")),
         (false, Vec::new())
+    );
+}
+
+/// Rules with one feature whose rooms belong to users, and the given policies.
+fn personal(policies: &str) -> Rules {
+    let rules = "auth = { policies = [\"p.cedar\"], claims.roles = \"roles\" }\nfeatures.note = { kind = \"signal\", room = \"note/{owner}\" }";
+    compile_with(rules, &[("p.cedar", policies)]).unwrap()
+}
+
+#[test]
+fn decisions_about_one_user_are_not_those_about_another() {
+    let rules =
+        personal("permit (principal, action, resource) when { principal.id == resource.owner };");
+    let room = rules.room("note/anna").unwrap();
+    for _ in 0..2 {
+        assert!(
+            rules
+                .authorize(&identity("anna", &[]), Action::Join, &room)
+                .allowed
+        );
+        assert!(
+            !rules
+                .authorize(&identity("ben", &[]), Action::Join, &room)
+                .allowed
+        );
+    }
+    assert_eq!(rules.policies().remembered(), 2);
+}
+
+#[test]
+fn users_with_the_same_roles_share_a_decision() {
+    let rules = personal(
+        "permit (principal, action, resource) when { principal.roles.contains(\"reader\") };",
+    );
+    let room = rules.room("note/anna").unwrap();
+    for user in ["anna", "ben", "carla"] {
+        assert!(
+            rules
+                .authorize(&identity(user, &["reader"]), Action::Join, &room)
+                .allowed
+        );
+    }
+    assert_eq!(rules.policies().remembered(), 1);
+    assert!(
+        !rules
+            .authorize(&identity("anna", &[]), Action::Join, &room)
+            .allowed
+    );
+}
+
+#[test]
+fn a_policy_that_cannot_be_evaluated_refuses() {
+    // Cedar skips a policy with an error. Skipping this one would permit.
+    let rules = personal(
+        "permit (principal, action, resource);\nforbid (principal, action, resource) when { 9223372036854775807 + 1 == 0 };",
+    );
+    let room = rules.room("note/anna").unwrap();
+    assert!(
+        !rules
+            .authorize(&identity("anna", &[]), Action::Join, &room)
+            .allowed
     );
 }
 

@@ -144,7 +144,8 @@ fn impurities<'m>(
 ) {
     let Some(node) = nodes.get(id) else { return };
     for dependency in list(&node["deps"]) {
-        let is_normal = list(&dependency["dep_kinds"]).any(|kind| kind["kind"].is_null());
+        let is_normal = list(&dependency["dep_kinds"])
+            .any(|kind| kind["kind"].is_null() && !is_for_browsers(&kind["target"]));
         let Some(target) = dependency["pkg"]
             .as_str()
             .filter(|target| is_normal && seen.insert(target))
@@ -172,6 +173,15 @@ fn impurities<'m>(
             impurities(target, &way, nodes, packages, seen, found);
         }
     }
+}
+
+/// True for a dependency that is there on WebAssembly only, where no server runs.
+fn is_for_browsers(target: &Value) -> bool {
+    target.as_str().is_some_and(|target| {
+        target.contains("target_arch = \"wasm32\"")
+            && !target.contains("not(")
+            && !target.contains("any(")
+    })
 }
 
 fn name(package: &Value) -> &str {
@@ -301,6 +311,23 @@ mod tests {
                 "kentongan-rules -> zoo -> getrandom: a pure crate must not reach I/O, a runtime or chance",
             ],
         );
+    }
+
+    #[test]
+    fn what_is_there_in_browsers_only_is_not_ours() {
+        for (target, expected) in [
+            (r#"cfg(target_arch = "wasm32")"#, true),
+            (
+                r#"cfg(all(target_arch = "wasm32", target_os = "unknown"))"#,
+                true,
+            ),
+            (r#"cfg(not(target_arch = "wasm32"))"#, false),
+            (r#"cfg(any(unix, target_arch = "wasm32"))"#, false),
+            ("cfg(unix)", false),
+        ] {
+            assert_eq!(is_for_browsers(&json!(target)), expected, "{target}");
+        }
+        assert!(!is_for_browsers(&Value::Null));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::table::{Table, shortened};
 use crate::defaults;
-use crate::diagnostic::Code;
+use crate::diagnostic::{Code, Diagnostic};
 use crate::settings::{Algorithm, Auth, Claims, Heartbeat, Jwt, KeySource, Server, Store};
 use crate::source::{At, Report};
 
@@ -85,11 +85,17 @@ impl ServerNode {
         if let Some(text) = table.string("store", report) {
             match store(text.value) {
                 Some(store) => settings.store = store,
+                None if text.value.contains('@') => report.push(hidden(table.source.diagnostic(
+                    Code::SecretInFile,
+                    &text.span,
+                    "`server.store` has a password in it",
+                    "a secret never stands in the rules file: write \"env:NAME\"",
+                ))),
                 None => report.push(table.source.diagnostic(
                     Code::Address,
                     &text.span,
                     "`server.store` is not a store",
-                    "write \"embedded:<folder>\", \"redis://…\" or \"rediss://…\"",
+                    "write \"embedded:<folder>\", \"redis://…\", \"rediss://…\" or \"env:NAME\"",
                 )),
             }
         }
@@ -182,16 +188,12 @@ fn read_jwt(mut table: Table<'_>, report: &mut Report) -> Option<Jwt> {
                 Some(("env", name)) if !name.is_empty() => KeySource::Environment(name.to_owned()),
                 Some(("file", path)) if !path.is_empty() => KeySource::File(path.to_owned()),
                 _ => {
-                    let mut diagnostic = source.diagnostic(
+                    report.push(hidden(source.diagnostic(
                         Code::SecretInFile,
                         &secret.span,
                         "`auth.jwt.secret` is not a place",
                         "a secret never stands in the rules file: write \"env:NAME\" or \"file:path\"",
-                    );
-                    // The line may hold a real secret, and this text goes to logs.
-                    diagnostic.text = " ".repeat(diagnostic.indent) + "…";
-                    diagnostic.width = 1;
-                    report.push(diagnostic);
+                    )));
                     return None;
                 }
             };
@@ -224,12 +226,25 @@ fn read_jwt(mut table: Table<'_>, report: &mut Report) -> Option<Jwt> {
     })
 }
 
+/// The line may hold a real secret, and the text goes to logs.
+fn hidden(mut diagnostic: Diagnostic) -> Diagnostic {
+    diagnostic.text = " ".repeat(diagnostic.indent) + "…";
+    diagnostic.width = 1;
+    diagnostic
+}
+
 fn store(text: &str) -> Option<Store> {
     match text.split_once(':')? {
         ("embedded", folder) if !folder.is_empty() => Some(Store::Embedded {
             folder: folder.to_owned(),
         }),
-        ("redis" | "rediss", rest) if rest.len() > 2 && rest.starts_with("//") => {
+        ("env", name) if !name.is_empty() => Some(Store::Environment {
+            name: name.to_owned(),
+        }),
+        // A user part could have a password in it.
+        ("redis" | "rediss", rest)
+            if rest.len() > 2 && rest.starts_with("//") && !rest.contains('@') =>
+        {
             Some(Store::Redis {
                 url: text.to_owned(),
             })
