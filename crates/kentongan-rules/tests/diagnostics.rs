@@ -1,11 +1,6 @@
 //! What is said about rules files that are wrong, to the letter: place, caret, message and way out.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
 mod support;
 
 use kentongan_rules::Code;

@@ -1,11 +1,6 @@
 //! The documentation says what the code does.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
 mod support;
 
 use kentongan_rules::{Code, compile, limits};

@@ -2,11 +2,6 @@
 //! users, rooms and actions from a printed seed.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
 mod support;
 
 use kentongan_rules::{Action, Identity, Rules, compile};

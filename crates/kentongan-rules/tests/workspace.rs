@@ -1,11 +1,6 @@
 //! The example workspace, from file to plan.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper that fails is a test that fails"
-)]
-
 mod support;
 
 use std::time::Duration;
