@@ -5,14 +5,17 @@
 
 pub(crate) mod address;
 pub(crate) mod bucket;
-pub(crate) mod prefixes;
+pub(crate) mod keyed;
 pub(crate) mod unauthenticated;
 
-use std::time::Instant;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Instant,
+};
 
 use self::{
     address::Prefix,
-    prefixes::PrefixBuckets,
+    keyed::KeyedBuckets,
     unauthenticated::{Crowd, Unauthenticated},
 };
 use crate::config::Config;
@@ -20,7 +23,9 @@ use crate::config::Config;
 /// The state of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Admission {
-    events: Option<PrefixBuckets>,
+    events: Option<KeyedBuckets<Prefix>>,
+    /// By a keyed hash of the identity, so that a key has one size whatever applications call their users.
+    user_events: Option<(RandomState, KeyedBuckets<u64>)>,
     unauthenticated: Option<Unauthenticated>,
 }
 
@@ -30,7 +35,11 @@ impl Admission {
             events: config
                 .rates
                 .address_events
-                .map(|rate| PrefixBuckets::new(rate, config.rates.addresses_max)),
+                .map(|rate| KeyedBuckets::new(rate, config.rates.addresses_max)),
+            user_events: config.rates.user_events.map(|rate| {
+                let buckets = KeyedBuckets::new(rate, config.rates.users_max);
+                (RandomState::new(), buckets)
+            }),
             unauthenticated: Unauthenticated::new(&config.unauthenticated),
         }
     }
@@ -39,6 +48,14 @@ impl Admission {
     pub(crate) fn take_event(&self, now: Instant, prefix: Option<Prefix>) -> bool {
         match (&self.events, prefix) {
             (Some(events), Some(prefix)) => events.take(now, prefix),
+            _ => true,
+        }
+    }
+
+    /// Whether an event of the user is within the rate. Who has no identity is not limited by it.
+    pub(crate) fn take_event_of_user(&self, now: Instant, identity: Option<&str>) -> bool {
+        match (&self.user_events, identity) {
+            (Some((hasher, events)), Some(identity)) => events.take(now, hasher.hash_one(identity)),
             _ => true,
         }
     }

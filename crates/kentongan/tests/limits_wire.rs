@@ -16,7 +16,7 @@ use std::{
 
 use kentongan::{
     AckError, BodyRate, Config, JoinError, Rate, RefusalCode, Reply, ServeConfig, Server, Socket,
-    Value,
+    TryData, Value,
 };
 use kentongan_protocol::websocket::Opcode;
 use support::{
@@ -526,6 +526,50 @@ async fn limit_of_events_per_address() {
     let mut elsewhere = from("203.0.114.7").await;
     elsewhere.send_text(r#"421["n",1]"#).await;
     assert_eq!(elsewhere.text().await, "431[1]");
+}
+
+/// Every event on a connection of its own: coming back does not fill the bucket. Who is somebody else, or nobody, is not
+/// concerned.
+#[tokio::test]
+async fn limit_of_events_per_user() {
+    let limit = 20;
+    let rated = rated(|config| {
+        config.rates.user_events = burst(limit);
+    });
+    rated
+        .of("/")
+        .middleware(|socket: Socket, auth: TryData<User>| async move {
+            if let Ok(User { user }) = auth.0 {
+                socket.set_identity(user);
+            }
+            Ok(())
+        });
+    let server = serve(rated).await;
+    let ask = async |connect: &str, n: u32| {
+        let mut ws = open(&server).await;
+        ws.send_text(connect).await;
+        assert!(ws.text().await.starts_with("40{"));
+        ws.send_text(&format!(r#"42{n}["n",{n}]"#)).await;
+        ws.text().await
+    };
+    for n in 0..=limit {
+        let expected = if n < limit {
+            format!("43{n}[{n}]")
+        } else {
+            format!("43{n}{RATE_LIMITED}")
+        };
+        assert_eq!(ask(r#"40{"user":"ann"}"#, n).await, expected);
+    }
+    assert_eq!(refused(&server, RefusalCode::RateLimited), 1);
+    assert_eq!(ask(r#"40{"user":"bob"}"#, 1).await, "431[1]");
+    for n in 0..=limit {
+        assert_eq!(ask("40", n).await, format!("43{n}[{n}]"));
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct User {
+    user: String,
 }
 
 /// As many refusals as events, and it is not read for a second. Nothing is lost meanwhile: it waits in the kernel.

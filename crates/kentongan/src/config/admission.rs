@@ -23,6 +23,11 @@ pub struct Rate {
 pub struct RateLimits {
     /// Events of one socket. No limit.
     pub socket_events: Option<Rate>,
+    /// Events of all sockets with one identity (`Socket::set_identity`), whatever their connections, also over reconnects.
+    /// No limit.
+    pub user_events: Option<Rate>,
+    /// Identities that are remembered. 65,536; beyond it those that were quiet for longest are forgotten.
+    pub users_max: usize,
     /// Events of all sockets of one address prefix (/24 of IPv4, /64 of IPv6), also over reconnects. No limit.
     pub address_events: Option<Rate>,
     /// Address prefixes that are remembered. 65,536; beyond it those that were quiet for longest are forgotten.
@@ -54,8 +59,8 @@ pub struct BodyRate {
 }
 
 impl RateLimits {
-    /// What we recommend to a public server whose clients send a few events per second: 100 per socket and second, 1,000
-    /// per address prefix. The bursts are two seconds' worth: stock clients send at once what they buffered while they
+    /// What we recommend to a public server whose clients send a few events per second: 100 per socket and second, 200 per
+    /// user, 1,000 per address prefix. The bursts are two seconds' worth: stock clients send at once what they buffered while they
     /// were away. Behind a proxy set `Config::trusted_proxies` as well, or all clients share one address.
     #[must_use]
     pub fn recommended() -> Self {
@@ -63,6 +68,10 @@ impl RateLimits {
             socket_events: Some(Rate {
                 per_second: 100,
                 burst: 200,
+            }),
+            user_events: Some(Rate {
+                per_second: 200,
+                burst: 400,
             }),
             address_events: Some(Rate {
                 per_second: 1000,
@@ -75,6 +84,7 @@ impl RateLimits {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let rates = [
             ("rates.socket_events", self.socket_events),
+            ("rates.user_events", self.user_events),
             ("rates.address_events", self.address_events),
         ];
         for (setting, rate) in rates {
@@ -85,11 +95,17 @@ impl RateLimits {
                 });
             }
         }
-        if self.addresses_max == 0 {
-            return Err(ConfigError {
-                setting: "rates.addresses_max",
-                problem: "must be at least 1",
-            });
+        let numbers = [
+            ("rates.users_max", self.users_max),
+            ("rates.addresses_max", self.addresses_max),
+        ];
+        for (setting, number) in numbers {
+            if number == 0 {
+                return Err(ConfigError {
+                    setting,
+                    problem: "must be at least 1",
+                });
+            }
         }
         Ok(())
     }
@@ -120,6 +136,8 @@ impl Default for RateLimits {
     fn default() -> Self {
         Self {
             socket_events: None,
+            user_events: None,
+            users_max: 65_536,
             address_events: None,
             addresses_max: 65_536,
         }

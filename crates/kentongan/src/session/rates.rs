@@ -37,7 +37,10 @@ pub(crate) enum Verdict {
 impl EventRates {
     pub(crate) fn new(session: &Session, now: Instant) -> Option<Box<Self>> {
         let rates = &session.engine.config.rates;
-        let patience_rate = rates.socket_events.or(rates.address_events)?;
+        let patience_rate = rates
+            .socket_events
+            .or(rates.user_events)
+            .or(rates.address_events)?;
         Some(Box::new(Self {
             socket_rate: rates.socket_events,
             patience_rate,
@@ -48,11 +51,18 @@ impl EventRates {
         }))
     }
 
-    /// An event came for the socket in `ns`.
-    pub(crate) fn take(&mut self, session: &Session, now: Instant, ns: &ByteString) -> Verdict {
+    /// An event came for the socket in `ns`, which has this identity.
+    pub(crate) fn take(
+        &mut self,
+        session: &Session,
+        now: Instant,
+        ns: &ByteString,
+        identity: Option<&str>,
+    ) -> Verdict {
         let engine = &session.engine;
         let namespaces_max = engine.config.limits.namespaces_max.max(1);
         let passes = self.take_of_socket(now, ns, namespaces_max)
+            && engine.admission.take_event_of_user(now, identity)
             && engine.admission.take_event(now, self.prefix);
         if passes {
             Verdict::Pass

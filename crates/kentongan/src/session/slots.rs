@@ -273,11 +273,15 @@ impl Slots {
     }
 
     fn is_within_rates(&mut self, ns: &ByteString) -> bool {
+        if self.rates.is_none() {
+            return true;
+        }
+        let identity = self.socket_in(ns).and_then(Socket::identity);
         let Some(rates) = &mut self.rates else {
             return true;
         };
         let metrics = &self.session.engine.metrics;
-        match rates.take(&self.session, now(), ns) {
+        match rates.take(&self.session, now(), ns, identity.as_deref()) {
             Verdict::Pass => return true,
             Verdict::Refuse => {}
             Verdict::RefuseAndPause => metrics::add(&metrics.reads_paused, 1),

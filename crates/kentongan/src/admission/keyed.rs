@@ -1,62 +1,59 @@
-//! A token bucket for every address prefix, so that coming back on a new connection does not fill it.
+//! A token bucket for every address prefix, or user, so that coming back on a new connection does not fill it.
 //!
-//! Invariant: at most `addresses_max` buckets are held, whatever the clients do; and a bucket is forgotten only when it
+//! Invariant: at most `keys_max` buckets are held, whatever the clients do; and a bucket is forgotten only when it
 //! is full, or when there are too many.
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     time::Instant,
 };
 
 use parking_lot::Mutex;
 
-use super::{
-    address::Prefix,
-    bucket::{Bucket, time_to_fill},
-};
+use super::bucket::{Bucket, time_to_fill};
 use crate::config::Rate;
 
 #[derive(Debug)]
-pub(crate) struct PrefixBuckets {
+pub(crate) struct KeyedBuckets<K> {
     rate: Rate,
     /// Buckets of one generation of one shard.
     generation_max: usize,
     hasher: RandomState,
-    shards: [Mutex<Shard>; SHARDS],
+    shards: [Mutex<Shard<K>>; SHARDS],
 }
 
 /// Two generations: what was used since the last turn, and what was used before. A turn drops the older one at once,
 /// so nothing is ever searched through.
-#[derive(Debug, Default)]
-struct Shard {
-    current: HashMap<Prefix, Bucket>,
-    previous: HashMap<Prefix, Bucket>,
+#[derive(Debug)]
+struct Shard<K> {
+    current: HashMap<K, Bucket>,
+    previous: HashMap<K, Bucket>,
     turned_at: Option<Instant>,
 }
 
-impl PrefixBuckets {
-    pub(crate) fn new(rate: Rate, addresses_max: usize) -> Self {
+impl<K: Copy + Eq + Hash> KeyedBuckets<K> {
+    pub(crate) fn new(rate: Rate, keys_max: usize) -> Self {
         Self {
             rate,
-            generation_max: (addresses_max / SHARDS / 2).max(1),
+            generation_max: (keys_max / SHARDS / 2).max(1),
             hasher: RandomState::new(),
-            shards: Default::default(),
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new())),
         }
     }
 
-    /// Takes a token of `prefix`. `false`: there is none.
-    pub(crate) fn take(&self, now: Instant, prefix: Prefix) -> bool {
-        let index = self.hasher.hash_one(prefix) % SHARDS as u64;
+    /// Takes a token of `key`. `false`: there is none.
+    pub(crate) fn take(&self, now: Instant, key: K) -> bool {
+        let index = self.hasher.hash_one(key) % SHARDS as u64;
         let Some(shard) = self.shards.get(usize::try_from(index).unwrap_or_default()) else {
             return true;
         };
         let mut shard = shard.lock();
         shard.turn(now, self.rate, self.generation_max);
-        let older = shard.previous.remove(&prefix);
+        let older = shard.previous.remove(&key);
         shard
             .current
-            .entry(prefix)
+            .entry(key)
             .or_insert_with(|| older.unwrap_or_else(|| Bucket::full(now)))
             .take(now, self.rate)
     }
@@ -73,7 +70,15 @@ impl PrefixBuckets {
     }
 }
 
-impl Shard {
+impl<K: Eq + Hash> Shard<K> {
+    fn new() -> Self {
+        Self {
+            current: HashMap::new(),
+            previous: HashMap::new(),
+            turned_at: None,
+        }
+    }
+
     fn turn(&mut self, now: Instant, rate: Rate, generation_max: usize) {
         let turned_at = *self.turned_at.get_or_insert(now);
         // What was not used for the time to fill is full, which is as good as absent.
@@ -95,6 +100,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::admission::address::Prefix;
 
     const RATE: Rate = Rate {
         per_second: 10,
@@ -107,7 +113,7 @@ mod tests {
 
     #[test]
     fn buckets_survive_a_turn() {
-        let buckets = PrefixBuckets::new(RATE, 65_536);
+        let buckets = KeyedBuckets::new(RATE, 65_536);
         let start = Instant::now();
         let mut taken = 0;
         // 10 s of a flood: five times as long as a bucket takes to fill, so several turns.
@@ -122,7 +128,7 @@ mod tests {
     #[test]
     fn the_number_of_addresses_is_bounded() {
         let max = 64;
-        let buckets = PrefixBuckets::new(RATE, max);
+        let buckets = KeyedBuckets::new(RATE, max);
         let start = Instant::now();
         for number in 0..10_000 {
             assert!(buckets.take(start, prefix(number)), "a new one is let in");
@@ -132,7 +138,7 @@ mod tests {
 
     #[test]
     fn quiet_addresses_are_forgotten() {
-        let buckets = PrefixBuckets::new(RATE, 65_536);
+        let buckets = KeyedBuckets::new(RATE, 65_536);
         let start = Instant::now();
         for number in 0..10_000 {
             buckets.take(start, prefix(number));
