@@ -1,11 +1,18 @@
 //! A process that is killed while it appends, again and again; and a second process on the same folder.
+//!
+//! Without the usual harness: started with [`CHILD`], this program is the example `append_acks`, so that it finds its child
+//! however the tests are run.
 #![expect(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../examples/append_acks.rs"]
+#[expect(dead_code, reason = "its own `main` is not called here")]
+mod append_acks;
 
 use std::{
     collections::HashMap,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
     sync::Arc,
 };
 
@@ -15,23 +22,29 @@ const KILLS: u64 = 20;
 /// What `append_acks` lets a room keep.
 const KEPT: u64 = 300;
 
-/// `cargo test` builds the examples beside the tests.
-fn example() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let profile = deps.parent().unwrap().parent().unwrap();
-    let path = profile
-        .join("examples")
-        .join(format!("append_acks{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        path.exists(),
-        "{} is missing: `cargo test -p kentongan-store` builds it, `--test kill` alone does not",
-        path.display()
-    );
-    path
+/// The first argument of a child.
+const CHILD: &str = "--child";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(CHILD) {
+        return append_acks::append(arguments);
+    }
+    what_was_acknowledged_survives_every_kill();
+    println!("what_was_acknowledged_survives_every_kill ... ok");
+    a_second_process_is_refused();
+    println!("a_second_process_is_refused ... ok");
+    ExitCode::SUCCESS
+}
+
+fn child_command() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(CHILD);
+    command
 }
 
 fn start(folder: &Path, life: &str) -> (Child, BufReader<ChildStdout>) {
-    let mut child = Command::new(example())
+    let mut child = child_command()
         .arg(folder)
         .arg(life)
         .stdout(Stdio::piped())
@@ -95,7 +108,6 @@ fn check(store: &DiskStore, acked: &Acked) -> usize {
     held
 }
 
-#[test]
 fn what_was_acknowledged_survives_every_kill() {
     let folder = tempfile::tempdir().unwrap();
     let mut acked = Acked::new();
@@ -130,14 +142,13 @@ fn what_was_acknowledged_survives_every_kill() {
     assert!(acked.len() >= 500, "only {} acknowledgements", acked.len());
 }
 
-#[test]
 fn a_second_process_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (mut child, out) = start(folder.path(), "first");
     let mut lines = out.lines();
     assert!(lines.next().unwrap().unwrap().starts_with("opened"));
 
-    let second = Command::new(example()).arg(folder.path()).output().unwrap();
+    let second = child_command().arg(folder.path()).output().unwrap();
     assert!(!second.status.success());
     assert_eq!(String::from_utf8(second.stdout).unwrap(), "locked\n");
     assert_eq!(open(folder.path()).unwrap_err().code(), "locked");
