@@ -10,7 +10,7 @@ mod append_acks;
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Lines},
     path::Path,
     process::{Child, ChildStdout, Command, ExitCode, Stdio},
     sync::Arc,
@@ -43,7 +43,25 @@ fn child_command() -> Command {
     command
 }
 
-fn start(folder: &Path, life: &str) -> (Child, BufReader<ChildStdout>) {
+/// A child that does not outlive the test, however that ends.
+struct Running(Child);
+
+impl Running {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Mostly it is dead already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &Path, life: &str) -> (Running, Lines<BufReader<ChildStdout>>) {
     let mut child = child_command()
         .arg(folder)
         .arg(life)
@@ -51,7 +69,7 @@ fn start(folder: &Path, life: &str) -> (Child, BufReader<ChildStdout>) {
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
-    (child, out)
+    (Running(child), out.lines())
 }
 
 fn open(folder: &Path) -> Result<DiskStore, OpenError> {
@@ -112,10 +130,9 @@ fn what_was_acknowledged_survives_every_kill() {
     let folder = tempfile::tempdir().unwrap();
     let mut acked = Acked::new();
     for kill in 0..KILLS {
-        let (mut child, out) = start(folder.path(), &kill.to_string());
+        let (mut child, mut lines) = start(folder.path(), &kill.to_string());
         // Not after a time, but after so many acknowledgements; the process goes on until it dies.
         let enough = 5 + (kill * 37 % 90) as usize;
-        let mut lines = out.lines();
         let mut seen = 0;
         while seen < enough {
             let line = lines
@@ -124,14 +141,14 @@ fn what_was_acknowledged_survives_every_kill() {
                 .unwrap();
             seen += usize::from(note(&line, &mut acked));
         }
-        child.kill().unwrap();
+        child.0.kill().unwrap();
         // What it still printed was acknowledged too. The last line may be cut.
         for line in lines.map_while(Result::ok) {
             if line.split_whitespace().count() == 5 && line.starts_with("acked ") {
                 note(&line, &mut acked);
             }
         }
-        child.wait().unwrap();
+        child.kill();
         let store = open(folder.path()).unwrap();
         let held = check(&store, &acked);
         assert!(
@@ -144,17 +161,15 @@ fn what_was_acknowledged_survives_every_kill() {
 
 fn a_second_process_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut child, out) = start(folder.path(), "first");
-    let mut lines = out.lines();
+    let (mut first, mut lines) = start(folder.path(), "first");
     assert!(lines.next().unwrap().unwrap().starts_with("opened"));
 
-    let second = child_command().arg(folder.path()).output().unwrap();
-    assert!(!second.status.success());
-    assert_eq!(String::from_utf8(second.stdout).unwrap(), "locked\n");
+    let (mut second, mut lines) = start(folder.path(), "second");
+    assert_eq!(lines.next().unwrap().unwrap(), "locked");
+    assert!(!second.0.wait().unwrap().success());
     assert_eq!(open(folder.path()).unwrap_err().code(), "locked");
 
-    child.kill().unwrap();
-    child.wait().unwrap();
+    first.kill();
     let store = open(folder.path()).unwrap();
     assert_eq!(
         open(folder.path()).unwrap_err().code(),
