@@ -19,7 +19,11 @@ const WINDOW: Window = Window {
 };
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    append(std::env::args().skip(1))
+}
+
+/// What `main` does; `tests/kill.rs` does it too.
+pub(crate) fn append(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     let (Some(folder), life) = (arguments.next(), arguments.next().unwrap_or_default()) else {
         eprintln!("usage: append_acks FOLDER [NAME OF THIS RUN]");
         return ExitCode::FAILURE;

@@ -50,8 +50,8 @@
 //! [`Disk`], and the tests make each one of a script fail in each way. Besides, an engine's own log and its tables would
 //! write each record twice.
 //!
-//! What it costs: the index is in memory, about 60 bytes for each record in a window; a segment is given back as a whole,
-//! when the last of its records has left its room's window.
+//! What it costs: the index is in memory and grows with the records in the windows; a segment is given back as a whole, when
+//! the last of its records has left its room's window.
 
 mod contract;
 mod disk;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
-    hash::BuildHasher,
+    hash::{BuildHasher, BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
@@ -41,9 +41,29 @@ pub(crate) struct Room<P> {
     entries: VecDeque<Entry<P>>,
     bytes: u64,
     /// From the hash of an id to the offset of its record. Ids themselves would take several times the memory.
-    ids: HashMap<u64, u64>,
+    ids: HashMap<u64, u64, BuildHasherDefault<Hashed>>,
     /// Ids of records before this offset are forgotten.
     ids_from: u64,
+}
+
+/// Takes a key as its own hash: hashes of ids are made with secret keys already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 #[derive(Debug)]
@@ -425,7 +445,7 @@ impl<P> Room<P> {
             described_in: 0,
             entries: VecDeque::new(),
             bytes: 0,
-            ids: HashMap::new(),
+            ids: HashMap::default(),
             ids_from: 1,
         }
     }

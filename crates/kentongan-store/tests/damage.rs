@@ -150,6 +150,62 @@ fn every_byte_of_the_last_commit_counts() {
     }
 }
 
+/// Without the file `head`, later frames still bear witness to those before them.
+#[test]
+fn a_broken_commit_before_the_last_one_is_never_cut() {
+    let (original, contents) = log();
+    original.lose("head");
+    let names = original.names();
+    let name = names.iter().rfind(|name| name.ends_with(".log")).unwrap();
+    let mut used = 0;
+    original.copy().tamper(name, |bytes| {
+        used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    });
+    // A commit has about 2,300 bytes.
+    for at in (100..used - 2500).step_by(97) {
+        let disk = original.copy();
+        disk.tamper(name, |bytes| bytes[at] ^= 1);
+        assert!(is_noticed(&disk, &contents), "byte {at}");
+    }
+}
+
+/// Two copies of one log that went different ways: each is whole, but it is not what was acknowledged here.
+#[test]
+fn the_same_segment_of_another_life_is_noticed() {
+    let (original, _) = log();
+    let append_one = |disk: &MemoryDisk, data: &'static str| {
+        let (store, _) = open(disk).unwrap();
+        store
+            .append(&[append("a", "last", data)])
+            .remove(0)
+            .unwrap();
+        let contents = contents(&store);
+        disk.kill();
+        drop(store);
+        contents
+    };
+    let (here, there) = (original.copy(), original.copy());
+    let contents = append_one(&here, "this");
+    append_one(&there, "that");
+    let names = here.names();
+    let name = names.iter().rfind(|name| name.ends_with(".log")).unwrap();
+    let mut other = Vec::new();
+    there.tamper(name, |bytes| other = bytes.clone());
+    assert!(!is_noticed(&here.copy(), &contents));
+    here.tamper(name, |bytes| *bytes = other);
+    assert!(is_noticed(&here, &contents));
+}
+
+#[test]
+fn a_file_that_grew_is_noticed() {
+    let (original, contents) = log();
+    for name in original.names() {
+        let disk = original.copy();
+        disk.tamper(&name, |bytes| bytes.push(0));
+        assert!(is_noticed(&disk, &contents), "{name}");
+    }
+}
+
 #[test]
 fn a_lost_file_is_noticed() {
     let (original, contents) = log();

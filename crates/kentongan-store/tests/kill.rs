@@ -1,12 +1,19 @@
 //! A process that is killed while it appends, again and again; and a second process on the same folder.
+//!
+//! Without the usual harness: started with [`CHILD`], this program is the example `append_acks`, so that it finds its child
+//! however the tests are run.
 #![expect(clippy::unwrap_used, reason = "test code")]
+
+#[path = "../examples/append_acks.rs"]
+#[expect(dead_code, reason = "its own `main` is not called here")]
+mod append_acks;
 
 use std::{
     collections::HashMap,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex},
+    io::{BufRead, BufReader, Lines},
+    path::Path,
+    process::{Child, ChildStdout, Command, ExitCode, Stdio},
+    sync::Arc,
 };
 
 use kentongan_store::{DiskStore, Folder, OpenError, PageLimit, Settings, Store};
@@ -15,30 +22,54 @@ const KILLS: u64 = 20;
 /// What `append_acks` lets a room keep.
 const KEPT: u64 = 300;
 
-/// `cargo test` builds the examples beside the tests.
-fn example() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let profile = deps.parent().unwrap().parent().unwrap();
-    let path = profile
-        .join("examples")
-        .join(format!("append_acks{}", std::env::consts::EXE_SUFFIX));
-    assert!(
-        path.exists(),
-        "{} is missing: `cargo test -p kentongan-store` builds it, `--test kill` alone does not",
-        path.display()
-    );
-    path
+/// The first argument of a child.
+const CHILD: &str = "--child";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(CHILD) {
+        return append_acks::append(arguments);
+    }
+    what_was_acknowledged_survives_every_kill();
+    println!("what_was_acknowledged_survives_every_kill ... ok");
+    a_second_process_is_refused();
+    println!("a_second_process_is_refused ... ok");
+    ExitCode::SUCCESS
 }
 
-fn start(folder: &Path, life: &str) -> (Child, BufReader<ChildStdout>) {
-    let mut child = Command::new(example())
+fn child_command() -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(CHILD);
+    command
+}
+
+/// A child that does not outlive the test, however that ends.
+struct Running(Child);
+
+impl Running {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Mostly it is dead already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(folder: &Path, life: &str) -> (Running, Lines<BufReader<ChildStdout>>) {
+    let mut child = child_command()
         .arg(folder)
         .arg(life)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
-    (child, out)
+    (Running(child), out.lines())
 }
 
 fn open(folder: &Path) -> Result<DiskStore, OpenError> {
@@ -95,19 +126,13 @@ fn check(store: &DiskStore, acked: &Acked) -> usize {
     held
 }
 
-/// One test at a time: a child that another test is just starting holds this process's locks until it has started.
-static TURN: Mutex<()> = Mutex::new(());
-
-#[test]
 fn what_was_acknowledged_survives_every_kill() {
-    let _turn = TURN.lock();
     let folder = tempfile::tempdir().unwrap();
     let mut acked = Acked::new();
     for kill in 0..KILLS {
-        let (mut child, out) = start(folder.path(), &kill.to_string());
+        let (mut child, mut lines) = start(folder.path(), &kill.to_string());
         // Not after a time, but after so many acknowledgements; the process goes on until it dies.
         let enough = 5 + (kill * 37 % 90) as usize;
-        let mut lines = out.lines();
         let mut seen = 0;
         while seen < enough {
             let line = lines
@@ -116,14 +141,14 @@ fn what_was_acknowledged_survives_every_kill() {
                 .unwrap();
             seen += usize::from(note(&line, &mut acked));
         }
-        child.kill().unwrap();
+        child.0.kill().unwrap();
         // What it still printed was acknowledged too. The last line may be cut.
         for line in lines.map_while(Result::ok) {
             if line.split_whitespace().count() == 5 && line.starts_with("acked ") {
                 note(&line, &mut acked);
             }
         }
-        child.wait().unwrap();
+        child.kill();
         let store = open(folder.path()).unwrap();
         let held = check(&store, &acked);
         assert!(
@@ -134,21 +159,17 @@ fn what_was_acknowledged_survives_every_kill() {
     assert!(acked.len() >= 500, "only {} acknowledgements", acked.len());
 }
 
-#[test]
 fn a_second_process_is_refused() {
-    let _turn = TURN.lock();
     let folder = tempfile::tempdir().unwrap();
-    let (mut child, out) = start(folder.path(), "first");
-    let mut lines = out.lines();
+    let (mut first, mut lines) = start(folder.path(), "first");
     assert!(lines.next().unwrap().unwrap().starts_with("opened"));
 
-    let second = Command::new(example()).arg(folder.path()).output().unwrap();
-    assert!(!second.status.success());
-    assert_eq!(String::from_utf8(second.stdout).unwrap(), "locked\n");
+    let (mut second, mut lines) = start(folder.path(), "second");
+    assert_eq!(lines.next().unwrap().unwrap(), "locked");
+    assert!(!second.0.wait().unwrap().success());
     assert_eq!(open(folder.path()).unwrap_err().code(), "locked");
 
-    child.kill().unwrap();
-    child.wait().unwrap();
+    first.kill();
     let store = open(folder.path()).unwrap();
     assert_eq!(
         open(folder.path()).unwrap_err().code(),

@@ -22,12 +22,13 @@ fn page(name: &str) -> String {
     fs::read_to_string(root().join("docs").join(name)).unwrap()
 }
 
-/// The sources of the library and of the protocol, without their tests.
+/// The sources of the library, the protocol and the store, without their tests.
 fn sources() -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![
         root().join("crates/kentongan/src"),
         root().join("crates/kentongan-protocol/src"),
+        root().join("crates/kentongan-store/src"),
     ];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {

@@ -60,7 +60,7 @@ pub enum Mode {
     /// When `fdatasync` has returned: [`Durability::Disk`].
     #[default]
     Synced,
-    /// When the system has taken the record: [`Durability::Cache`]. Several times faster. If the store is then not closed
+    /// When the system has taken the record: [`Durability::Cache`]. If the store is then not closed
     /// in good order, every room begins a new epoch at the next start, since nobody can know what the machine lost.
     Written,
 }

@@ -135,7 +135,7 @@ pub(super) fn ids_are_bounded(subject: &dyn Subject) {
         let again = one(&*store, append("a", &format!("{number}"), "x"));
         assert_eq!(again.expect("a retry is safe").kind, AckKind::Duplicate);
     }
-    assert_eq!(fresh(&*store, append("a", "0", "x")).offset, 6);
+    assert_eq!(fresh(&*store, append("a", "1", "x")).offset, 6);
 }
 
 pub(super) fn limits_are_inclusive(subject: &dyn Subject) {
