@@ -131,14 +131,18 @@ impl Driver {
             // Nothing of the stream would wake us for what was left unread.
             let more = more || (was_full && !self.is_inbox_full());
             self.write(cx);
-            let deadline = match self.session.settle(cx, self.phase == Phase::Open) {
-                Settled::Busy => continue,
-                Settled::Over(reason) => {
-                    self.end(reason, cx);
-                    continue;
-                }
-                Settled::Idle(deadline) => deadline,
-            };
+            let deadline =
+                match self
+                    .session
+                    .settle(cx, self.phase == Phase::Open, self.websocket.is_some())
+                {
+                    Settled::Busy => continue,
+                    Settled::Over(reason) => {
+                        self.end(reason, cx);
+                        continue;
+                    }
+                    Settled::Idle(deadline) => deadline,
+                };
             if self.phase != Phase::Open && self.finish(cx).is_ready() {
                 return Poll::Ready(());
             }

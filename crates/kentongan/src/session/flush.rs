@@ -125,6 +125,10 @@ mod tests {
     };
 
     use http::Request;
+    use kentongan_protocol::{
+        engine::session::{Class, Sent},
+        frame::Frame,
+    };
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
@@ -163,11 +167,28 @@ mod tests {
         let wakes = Arc::new(Wakes::default());
         let waker = Waker::from(Arc::clone(&wakes));
         let cx = &mut Context::from_waker(&waker);
-        assert!(matches!(session.settle(cx, true), Settled::Busy));
+        assert!(matches!(session.settle(cx, true, true), Settled::Busy));
         session.flush(cx, Instant::now());
-        assert!(matches!(session.settle(cx, true), Settled::Idle(_)));
+        assert!(matches!(session.settle(cx, true, true), Settled::Idle(_)));
         assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
         peer.read_exact(&mut [0; 8]).await.unwrap();
         assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// With `5` the state machine is on the WebSocket, which the task gets a moment later. A frame that waited then kept the
+    /// task running in circles until it came.
+    #[tokio::test]
+    async fn a_task_without_its_websocket_sleeps_with_frames_waiting() {
+        let config = Config::default();
+        let server = Server::new(config.clone()).unwrap();
+        let (mut parts, ()) = Request::new(()).into_parts();
+        let session = server.engine().prepare(Handshake::new(&mut parts, &config));
+        assert_eq!(
+            session.send(Frame::from_text("4x"), Class::Reliable),
+            Sent::Queued
+        );
+        let cx = &Context::from_waker(Waker::noop());
+        assert!(matches!(session.settle(cx, true, true), Settled::Busy));
+        assert!(matches!(session.settle(cx, true, false), Settled::Idle(_)));
     }
 }

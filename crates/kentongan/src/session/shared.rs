@@ -405,14 +405,15 @@ impl Session {
     }
 
     /// The task has done all it can: whether the session is over, something came in meanwhile, or it may sleep and will
-    /// be woken through `cx`. `open`: its end has not been dealt with yet.
-    pub(crate) fn settle(&self, cx: &Context<'_>, open: bool) -> Settled {
+    /// be woken through `cx`. `open`: its end has not been dealt with yet. `can_write`: it has a WebSocket; in an upgrade the
+    /// state machine is on it a little earlier than the task.
+    pub(crate) fn settle(&self, cx: &Context<'_>, open: bool, can_write: bool) -> Settled {
         let mut state = self.state.lock();
         if open && let Some(reason) = state.machine.reason().filter(|_| state.machine.is_closed()) {
             return Settled::Over(reason);
         }
         let may_write = !state.blocked && !state.on_list && state.machine.has_transmit();
-        let unwritten = open && (may_write || state.unwatched);
+        let unwritten = open && can_write && (may_write || state.unwatched);
         if state.has_mail() || unwritten {
             return Settled::Busy;
         }
