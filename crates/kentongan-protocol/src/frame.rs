@@ -69,6 +69,11 @@ impl Frame {
         self.0.compress
     }
 
+    /// Whether both are the same message, and not only alike.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The finished WebSocket frames: header message and attachments in one piece.
     pub fn websocket(&self) -> &Bytes {
         &self.0.websocket

@@ -32,7 +32,7 @@ use crate::{
     id::Sid,
     metrics,
     namespace::{NamespaceInner, targets::Targets},
-    socket::{Socket, outgoing},
+    socket::{Socket, SocketInner, outgoing},
 };
 
 /// Sockets of a namespace, on all nodes, and flags for what is sent to them. Nothing happens before `emit` or one of its
@@ -69,6 +69,26 @@ pub struct Answers<T> {
     pub missing: Vec<Sid>,
     /// Nodes that did not say whom they asked, so that their recipients are in neither list; with the reason.
     pub missing_nodes: Vec<MissingNode>,
+}
+
+/// Whom a broadcast at the recipients' pace has reached.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Paced {
+    /// How many it was queued for.
+    pub sent: usize,
+    /// Those who got nothing, because too much waits for them.
+    pub left_out: Vec<Socket>,
+}
+
+/// Whom a volatile broadcast has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reached {
+    /// How many it was queued for.
+    pub sent: usize,
+    /// For how many it was dropped, because their transport was not writable.
+    pub dropped: usize,
 }
 
 impl<T> Answers<T> {
@@ -167,6 +187,62 @@ impl Broadcast {
             self.publish(message);
         }
         Ok(())
+    }
+
+    /// Sends the event to those of this node's clients for whom at most `queued_max` bytes wait, and names the others, who
+    /// get nothing: nobody is closed for being slow. Whoever calls it keeps what those have missed, and gives it to them
+    /// when they have caught up ([`Socket::drained`]). The event has no position, and is not kept for connection state
+    /// recovery. Broadcasts at the recipients' pace are in order with all others.
+    ///
+    /// ```
+    /// # let server = kentongan::Server::new(kentongan::Config::default())?;
+    /// let paced = server.of("/").to("news").emit_paced("headline", "rain", 256 * 1024)?;
+    /// for socket in paced.left_out {
+    ///     socket.leave("news"); // It comes back when it has read what waits.
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EmitError`] when it cannot be sent to anyone.
+    pub fn emit_paced(
+        self,
+        event: &str,
+        data: impl IntoArgs,
+        queued_max: usize,
+    ) -> Result<Paced, EmitError> {
+        let mut left_out = Vec::new();
+        let sent = self.emit_here(event, data, Class::Reliable, queued_max, |socket| {
+            left_out.push(Socket(Arc::clone(socket)));
+        })?;
+        Ok(Paced { sent, left_out })
+    }
+
+    /// Sends the event to those of this node's clients whose transport is writable now, and counts the others. It is not
+    /// kept for connection state recovery.
+    ///
+    /// # Errors
+    /// [`EmitError`] when it cannot be sent to anyone.
+    pub fn emit_volatile(self, event: &str, data: impl IntoArgs) -> Result<Reached, EmitError> {
+        let mut dropped = 0;
+        let sent = self.emit_here(event, data, Class::Volatile, usize::MAX, |_| dropped += 1)?;
+        Ok(Reached { sent, dropped })
+    }
+
+    fn emit_here(
+        self,
+        event: &str,
+        data: impl IntoArgs,
+        class: Class,
+        queued_max: usize,
+        left_out: impl FnMut(&Arc<SocketInner>),
+    ) -> Result<usize, EmitError> {
+        let args = self.prepare(event, data)?;
+        let frame = encode::event(&self.namespace.name, event, &args, None, None)
+            .with_compress(self.compress);
+        Ok(self
+            .namespace
+            .fan_out(&self.targets, &frame, class, queued_max, None, left_out))
     }
 
     /// Sends the event and collects the answers until all are there or the time is up. No recipients, no waiting; but

@@ -4,7 +4,7 @@
 
 use std::{borrow::Cow, net::IpAddr, net::SocketAddr, time::SystemTime};
 
-use http::{Extensions, HeaderMap, header, request::Parts, uri::PathAndQuery};
+use http::{Extensions, HeaderMap, HeaderName, header, request::Parts, uri::PathAndQuery};
 
 use crate::{
     admission::address::client_address,
@@ -48,6 +48,18 @@ pub(crate) fn client(
     peer.map(|peer| client_address(peer, headers, &config.trusted_proxies))
 }
 
+/// Headers that say nothing but how this one connection is to be used (RFC 9110 section 7.6.1, RFC 6455 section 4.1). They
+/// would be half of what an idle session keeps of its handshake.
+const OF_THE_CONNECTION: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::UPGRADE,
+    header::SEC_WEBSOCKET_KEY,
+    header::SEC_WEBSOCKET_VERSION,
+    header::SEC_WEBSOCKET_EXTENSIONS,
+    header::TE,
+    header::TRANSFER_ENCODING,
+];
+
 impl Handshake {
     pub(crate) fn new(parts: &mut Parts, config: &Config) -> Self {
         let address = client(&parts.headers, &parts.extensions, config);
@@ -56,6 +68,9 @@ impl Handshake {
         let uri_bytes = u32::try_from(uri.len()).expect("http bounds a URI to 64 KiB");
         if config.handshake_retention == HandshakeRetention::Session {
             for (name, value) in &parts.headers {
+                if OF_THE_CONNECTION.contains(name) {
+                    continue;
+                }
                 text.push_str(name.as_str());
                 text.push_str(": ");
                 text.push_str(&String::from_utf8_lossy(value.as_bytes()));
@@ -106,7 +121,8 @@ impl Handshake {
             .map(|(_, value)| value)
     }
 
-    /// Every header, names in lower case.
+    /// Every header, names in lower case, without those that say only how the connection is to be used: `connection`,
+    /// `upgrade`, `te`, `transfer-encoding`, `sec-websocket-key`, `-version` and `-extensions`.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
         self.split()
             .1

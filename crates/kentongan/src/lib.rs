@@ -47,7 +47,7 @@ pub use self::{
         remote::{AnySocket, FetchedSockets, RemoteSocket, SocketInfo},
         server_event::{IntoServerReply, NodeAnswerError, NodeAnswers, ServerEvent},
     },
-    broadcast::{Answers, Broadcast},
+    broadcast::{Answers, Broadcast, Paced, Reached},
     config::{
         BodyRate, Config, ConfigError, Cookie, Deflate, HandshakeRetention, HeldLimits, IpNet,
         Limits, Parser, Rate, RateLimits, SameSite, Transports, UnauthenticatedLimits,

@@ -385,12 +385,11 @@ impl NamespaceInner {
         message: Option<ClusterMessage>,
     ) {
         match &self.recovery {
-            None => self.fan_out(
-                targets,
-                &encode::event(&self.name, event, args, None, None).with_compress(compress),
-                class,
-                message,
-            ),
+            None => {
+                let frame =
+                    encode::event(&self.name, event, args, None, None).with_compress(compress);
+                self.fan_out(targets, &frame, class, usize::MAX, message, |_| ());
+            }
             Some(recovery) => recovery.publish(
                 class,
                 || targets.clone(),
@@ -398,34 +397,47 @@ impl NamespaceInner {
                     encode::event(&self.name, event, args, None, Some(position))
                         .with_compress(compress)
                 },
-                |frame| self.fan_out(targets, frame, class, message),
+                |frame| {
+                    self.fan_out(targets, frame, class, usize::MAX, message, |_| ());
+                },
             ),
         }
     }
 
-    fn fan_out(
+    /// Queues a frame for all who are meant and have at most `queued_max` bytes waiting, and returns for how many.
+    /// `left_out` is called for the others, and for those for whom it was dropped because it is volatile.
+    pub(crate) fn fan_out(
         &self,
         targets: &Targets,
         frame: &Frame,
         class: Class,
+        queued_max: usize,
         message: Option<ClusterMessage>,
-    ) {
+        mut left_out: impl FnMut(&Arc<SocketInner>),
+    ) -> usize {
         // Two broadcasts at once must not reach one recipient in this order and another one in that.
         let _turn = self.broadcasts.lock();
         let now = now();
         let mut queued = 0;
         flush_all(|to_flush| {
             self.hub.for_each(targets, |socket| {
-                let (sent, is_idle) = socket.session.queue(now, frame.clone(), class);
-                queued += usize::from(sent == Sent::Queued);
-                if is_idle {
-                    to_flush.push(Arc::clone(&socket.session));
+                let session = &socket.session;
+                match session.queue_if(now, frame.clone(), class, queued_max) {
+                    Some((Sent::Queued, is_idle)) => {
+                        queued += 1;
+                        if is_idle {
+                            to_flush.push(Arc::clone(session));
+                        }
+                    }
+                    Some((Sent::Dropped, _)) | None => left_out(socket),
+                    Some((Sent::Closed | Sent::Overflow, _)) => {}
                 }
             });
         });
         metrics::add(&self.metrics.events_out, queued);
         // Counted and logged there: whoever broadcasts has reached this node's clients.
         let _ = self.pass_on(message);
+        queued
     }
 
     /// Sends a frame to these sockets, and `message` to the other nodes, in the same order as other broadcasts.

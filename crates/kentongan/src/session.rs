@@ -3,6 +3,7 @@
 //! Owns everything between a transport and the application: waking, back-pressure, the order of packets. The decisions
 //! are the protocol crate's state machine; this folder only carries them out.
 
+mod drain;
 pub(crate) mod driver;
 pub(crate) mod engine;
 mod flush;

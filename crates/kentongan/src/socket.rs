@@ -250,6 +250,34 @@ impl Socket {
         self.0.session.close(CloseReason::ForcedClose, Flush::Yes);
     }
 
+    /// Bytes that wait for this client and that its transport has not taken yet, of all its namespaces.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.0.session.queued_bytes()
+    }
+
+    /// Waits until at most `bytes` wait for this client: `true`. `false`: the socket has ended. So whoever sends much
+    /// sends at the client's pace, and no outbox overflows.
+    ///
+    /// ```
+    /// # async fn send_history(socket: kentongan::Socket, pages: Vec<Vec<u64>>) -> Result<(), kentongan::EmitError> {
+    /// for page in pages {
+    ///     if !socket.drained(64 * 1024).await {
+    ///         break; // The client has left.
+    ///     }
+    ///     socket.emit("page", page)?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn drained(&self, bytes: usize) -> impl Future<Output = bool> + Send + 'static {
+        let socket = Arc::clone(&self.0);
+        async move {
+            let is_over = || !socket.is_connected();
+            socket.session.drained(bytes, is_over).await
+        }
+    }
+
     pub(crate) fn send_disconnect(&self) {
         let parser = self.0.session.engine.config.parser;
         let _ = self.0.session.send(
@@ -267,6 +295,7 @@ impl Socket {
         metrics::sub(&metrics.sockets_open, 1);
         metrics.disconnected(reason);
         *self.0.extra().ended.lock() = Some(Ended { reason, rooms });
+        self.0.session.wake_drains();
         true
     }
 

@@ -198,22 +198,22 @@ pub(crate) static SCENARIOS: [Scenario; 20] = [
         .load(&["ack", "--in-flight", "16", "--size", "128"])
         .seconds(4),
     Scenario::new("fanout-1k", Unit::Delivery, 1_000)
-        .title("128 bytes to 1,000 recipients, 50 times a second")
-        .load(&["fanout", "--rate", "50", "--size", "128"])
+        .title("128 bytes to 1,000 recipients, 47 times a second")
+        .load(&["fanout", "--rate", "47", "--size", "128"])
         .seconds(4),
     Scenario::new("fanout-5k", Unit::Delivery, 5_000)
-        .title("128 bytes to 5,000 recipients, 10 times a second")
-        .load(&["fanout", "--rate", "10", "--size", "128"])
+        .title("128 bytes to 5,000 recipients, 11 times a second")
+        .load(&["fanout", "--rate", "11", "--size", "128"])
         .seconds(4),
     Scenario::new("fanout-1k-tls", Unit::Delivery, 1_000)
         .title("as fanout-1k, over TLS that the server ends itself")
-        .load(&["fanout", "--rate", "50", "--size", "128"])
+        .load(&["fanout", "--rate", "47", "--size", "128"])
         .server(&["--tls"])
         .seconds(4)
         .peers(Peers::Ours),
     Scenario::new("fanout-1k-deflate", Unit::Delivery, 1_000)
         .title("as fanout-1k, every message compressed")
-        .load(&["fanout", "--rate", "50", "--size", "128", "--deflate"])
+        .load(&["fanout", "--rate", "47", "--size", "128", "--deflate"])
         .server(&["--deflate"])
         .seconds(4)
         .peers(Peers::Ours),

@@ -12,7 +12,10 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("kentongan", &["kentongan-protocol"]),
     ("kentongan-rules", &[]),
     ("kentongan-store", &[]),
-    ("kentongan-features", &["kentongan", "kentongan-rules"]),
+    (
+        "kentongan-features",
+        &["kentongan", "kentongan-rules", "kentongan-store"],
+    ),
     ("kentongan-redis", &["kentongan", "kentongan-features"]),
     (
         "kentongan-server",
@@ -21,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 10] = [
             "kentongan-features",
             "kentongan-redis",
             "kentongan-rules",
+            "kentongan-store",
         ],
     ),
     ("kentongan-load", &["kentongan-protocol"]),

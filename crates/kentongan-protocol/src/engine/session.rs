@@ -274,6 +274,27 @@ impl Session {
         self.outbox.pop()
     }
 
+    /// As many calls of [`Session::poll_transmit`] as give `frames_max` frames, ending with the one that makes `bytes_max`
+    /// bytes or more. Returns the bytes of all of them.
+    pub fn transmit_many(
+        &mut self,
+        frames_max: usize,
+        bytes_max: usize,
+        mut take: impl FnMut(Frame),
+    ) -> usize {
+        if frames_max == 0 || self.is_closed() || self.transport != Transport::WebSocket {
+            return 0;
+        }
+        let (mut left, mut bytes) = (frames_max, 0);
+        if self.heartbeat.take_ping() {
+            let ping = self.outbox.hand_out(heartbeat::ping_frame());
+            bytes += ping.len();
+            take(ping);
+            left -= 1;
+        }
+        bytes + self.outbox.pop_many(left, bytes_max, take)
+    }
+
     /// Whether [`Session::poll_transmit`] would return a frame.
     pub fn has_transmit(&self) -> bool {
         !self.is_closed()

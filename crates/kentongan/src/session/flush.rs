@@ -67,16 +67,13 @@ impl Session {
                 }
             }
         }
-        let mut bytes = 0;
-        while batch.len() < frames_max && bytes < BATCH_BYTES {
-            let Some(frame) = machine.poll_transmit() else {
-                break;
-            };
-            bytes += frame.len();
-            batch.push(frame);
-        }
+        batch.bytes = machine.transmit_many(frames_max, BATCH_BYTES, |frame| {
+            batch.frames.push(frame);
+        });
         let is_closed = machine.is_closed();
+        let drained = state.drained();
         drop(guard);
+        drained.into_iter().for_each(Waker::wake);
         if let Taken::Bytes(bytes) | Taken::All(bytes) = taken {
             metrics::add(&self.engine.metrics.bytes_out, bytes);
         }

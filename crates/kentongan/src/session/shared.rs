@@ -31,6 +31,7 @@ use kentongan_protocol::{
 use parking_lot::Mutex;
 
 use super::{
+    drain::Waiting,
     engine::Engine,
     websocket::{WebSocket, writer::WebSocketWriter},
 };
@@ -80,6 +81,8 @@ struct Rare {
     post: Option<Waker>,
     /// What the task has to take in.
     mail: Option<Box<Mail>>,
+    /// Those who wait until the outbox is smaller.
+    drains: Vec<Waiting>,
 }
 
 impl State {
@@ -96,6 +99,23 @@ impl State {
             .get_or_insert_default()
             .mail
             .get_or_insert_default()
+    }
+
+    pub(super) fn drains(&mut self) -> &mut Vec<Waiting> {
+        &mut self.rare.get_or_insert_default().drains
+    }
+
+    pub(super) fn has_drains(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.drains.is_empty())
+    }
+
+    pub(super) fn take_drains(&mut self) -> Vec<Waiting> {
+        self.rare
+            .as_mut()
+            .map(|rare| std::mem::take(&mut rare.drains))
+            .unwrap_or_default()
     }
 
     fn has_mail(&self) -> bool {
@@ -204,10 +224,31 @@ impl Session {
 
     /// Queues a frame. `true`: the caller has to give this session to the flusher.
     pub(crate) fn queue(&self, now: Instant, frame: Frame, class: Class) -> (Sent, bool) {
+        self.queue_if(now, frame, class, usize::MAX)
+            .unwrap_or((Sent::Dropped, false))
+    }
+
+    /// As [`Self::queue`], unless more than `queued_max` bytes wait already, or the frame would overfill the outbox: then
+    /// nothing happens.
+    pub(crate) fn queue_if(
+        &self,
+        now: Instant,
+        frame: Frame,
+        class: Class,
+        queued_max: usize,
+    ) -> Option<(Sent, bool)> {
         let (mut to_flush, mut task, mut get) = (false, None, None);
         let sent = {
             let mut state = self.state.lock();
-            let was_empty = state.machine.outbox_bytes() == 0;
+            let queued = state.machine.outbox_bytes();
+            if queued > queued_max {
+                return None;
+            }
+            let outbox_max = self.engine.session.outbox_bytes_max;
+            if queued_max < usize::MAX && queued > 0 && queued + frame.len() > outbox_max {
+                return None;
+            }
+            let was_empty = queued == 0;
             let sent = state.machine.send(&self.engine.session, now, frame, class);
             match (sent, state.machine.transport()) {
                 // A task that runs writes at the end of its turn; one that is blocked writes when it can.
@@ -228,15 +269,18 @@ impl Session {
             }
             sent
         };
-        for waker in [task, get].into_iter().flatten() {
-            waker.wake();
+        if let Some(task) = task {
+            task.wake();
+        }
+        if let Some(get) = get {
+            get.wake();
         }
         match sent {
             Sent::Dropped => metrics::add(&self.engine.metrics.volatile_dropped, 1),
             Sent::Overflow => metrics::add(&self.engine.metrics.slow_consumers, 1),
             Sent::Queued | Sent::Closed => {}
         }
-        (sent, to_flush)
+        Some((sent, to_flush))
     }
 
     pub(crate) fn close(&self, reason: CloseReason, flush: Flush) {
@@ -268,16 +312,16 @@ impl Session {
     }
 
     fn poll_get(&self, cx: &mut Context<'_>, body: &mut BytesMut) -> Poll<()> {
-        let task = {
+        let (task, drained) = {
             let mut state = self.state.lock();
             if !state.machine.poll_get(now(), body) {
                 state.rare.get_or_insert_default().get = Some(cx.waker().clone());
                 return Poll::Pending;
             }
             // The task looks again: a close may now be complete, deadlines have moved.
-            state.task.take()
+            (state.task.take(), state.drained())
         };
-        if let Some(waker) = task {
+        for waker in task.into_iter().chain(drained) {
             waker.wake();
         }
         Poll::Ready(())
@@ -373,7 +417,7 @@ impl Session {
         state.running = true;
         let rare = state.rare.as_mut()?;
         let (mail, post) = (rare.mail.take(), rare.post.take());
-        if rare.get.is_none() {
+        if rare.get.is_none() && rare.drains.is_empty() {
             state.rare = None;
         }
         drop(state);
@@ -442,15 +486,13 @@ impl Session {
 
     /// Wakes everyone who may care: for rare events, where precision is not worth the thought.
     fn update<R>(&self, f: impl FnOnce(&mut State, Instant) -> R) -> R {
-        let (result, wakers) = {
+        let (result, wakers, drained) = {
             let mut state = self.state.lock();
             let result = f(&mut state, now());
-            (
-                result,
-                [state.task.take(), state.take_get(), state.take_post()],
-            )
+            let wakers = [state.task.take(), state.take_get(), state.take_post()];
+            (result, wakers, state.drained())
         };
-        for waker in wakers.into_iter().flatten() {
+        for waker in wakers.into_iter().flatten().chain(drained) {
             waker.wake();
         }
         result

@@ -25,7 +25,8 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    frames: VecDeque<Frame>,
+    /// With their lengths: whoever takes many out does not have to look at each.
+    frames: VecDeque<(Frame, usize)>,
 }
 
 impl Outbox {
@@ -49,11 +50,13 @@ impl Outbox {
         if self.bytes() == 0 {
             self.progress_at = now;
         }
-        self.queued += frame.len();
+        let len = frame.len();
+        self.queued += len;
         if self.head.is_none() {
             self.head = Some(frame);
         } else {
-            self.backlog.get_or_insert_default().frames.push_back(frame);
+            let backlog = self.backlog.get_or_insert_default();
+            backlog.frames.push_back((frame, len));
         }
     }
 
@@ -70,6 +73,40 @@ impl Outbox {
     pub(super) fn pop(&mut self) -> Option<Frame> {
         let frame = self.take()?;
         Some(self.hand_out(frame))
+    }
+
+    /// The oldest frames, for the WebSocket: at most `frames_max`, and none after `bytes_max` bytes. Returns their bytes.
+    pub(super) fn pop_many(
+        &mut self,
+        frames_max: usize,
+        bytes_max: usize,
+        mut take: impl FnMut(Frame),
+    ) -> usize {
+        if frames_max == 0 {
+            return 0;
+        }
+        let Some(first) = self.head.take() else {
+            return 0;
+        };
+        let (mut frames, mut bytes) = (1, first.len());
+        take(first);
+        if let Some(backlog) = &mut self.backlog {
+            while frames < frames_max
+                && bytes < bytes_max
+                && let Some((frame, len)) = backlog.frames.pop_front()
+            {
+                frames += 1;
+                bytes += len;
+                take(frame);
+            }
+            self.head = backlog.frames.pop_front().map(|(frame, _)| frame);
+            if backlog.frames.is_empty() {
+                self.backlog = None;
+            }
+        }
+        self.queued -= bytes;
+        self.in_flight = self.in_flight.saturating_add(bytes);
+        bytes
     }
 
     /// Counts a frame as handed to the driver.
@@ -129,7 +166,7 @@ impl Outbox {
         let frame = self.head.take()?;
         self.queued -= frame.len();
         if let Some(backlog) = &mut self.backlog {
-            self.head = backlog.frames.pop_front();
+            self.head = backlog.frames.pop_front().map(|(frame, _)| frame);
             if backlog.frames.is_empty() {
                 self.backlog = None;
             }

@@ -35,7 +35,14 @@ pub(crate) enum Taken {
 }
 
 /// Frames on their way into one write.
-pub(crate) type Batch = SmallVec<[Frame; BATCH_INLINE]>;
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) frames: Frames,
+    /// Bytes of the frames, in their plain form.
+    pub(crate) bytes: usize,
+}
+
+type Frames = SmallVec<[Frame; BATCH_INLINE]>;
 
 impl WebSocketWriter {
     pub(in crate::session) fn new(io: Writer, deflate: bool, base64: bool) -> Self {
@@ -81,39 +88,24 @@ impl WebSocketWriter {
     ) -> Poll<io::Result<()>> {
         let mut taken = Taken::Nothing;
         loop {
-            let mut frames = Batch::new();
+            let mut batch = Batch::default();
             exchange(
                 taken,
                 BATCH_FRAMES.saturating_sub(self.pending.len()),
-                &mut frames,
+                &mut batch,
             );
-            let mut owned: SmallVec<[Bytes; 1]> = self.pending.drain(..).collect();
-            if self.base64 {
-                owned.extend(frames.drain(..).flat_map(|frame| text_frames(&frame)));
-            }
-            let deflate_bytes_min = config
-                .deflate
-                .filter(|_| self.deflate)
-                .map(|deflate| deflate.bytes_min);
-            let pieces: Pieces<'_> = owned
-                .iter()
-                .chain(frames.iter().map(|frame| match deflate_bytes_min {
-                    Some(bytes_min) => frame.websocket_deflated(bytes_min),
-                    None => frame.websocket(),
-                }))
-                .collect();
-            if pieces.is_empty() {
+            if self.pending.is_empty() && batch.frames.is_empty() {
                 if self.pending.capacity() > 0 {
                     self.pending = VecDeque::new();
                 }
                 return self.io.poll_flush(cx);
             }
-            let result = write(&mut self.io, cx, &pieces);
-            let written = match &result {
-                Poll::Ready(Ok(written)) => *written,
-                _ => 0,
+            let is_plain = self.pending.is_empty() && !self.deflate && !self.base64;
+            let result = if is_plain {
+                self.write_plain(cx, batch)
+            } else {
+                self.write_mixed(cx, config, batch.frames)
             };
-            keep(&mut self.pending, &pieces, written);
             match ready!(result) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Ok(written) if self.pending.is_empty() => taken = Taken::All(written),
@@ -121,6 +113,66 @@ impl WebSocketWriter {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Writes frames as they are, which is what nearly every write does: one pass over them.
+    fn write_plain(&mut self, cx: &mut Context<'_>, batch: Batch) -> Poll<io::Result<usize>> {
+        let Batch { frames, bytes } = batch;
+        let is_small = bytes <= (frames.len() * SMALL_BYTES).min(JOINED_BYTES_MAX);
+        let result = match frames.as_slice() {
+            [single] => self.io.poll_write(cx, &[IoSlice::new(single.websocket())]),
+            _ if is_small => {
+                let mut joined = JOINED.take();
+                joined.join(&frames);
+                let result = self.io.poll_write(cx, &[IoSlice::new(&joined.bytes)]);
+                if taken(&result) == bytes {
+                    joined.keep(frames);
+                    JOINED.set(joined);
+                    return result;
+                }
+                JOINED.set(joined);
+                result
+            }
+            _ => {
+                let slices: SmallVec<[IoSlice<'_>; BATCH_INLINE]> = frames
+                    .iter()
+                    .map(|frame| IoSlice::new(frame.websocket()))
+                    .collect();
+                self.io.poll_write(cx, &slices)
+            }
+        };
+        if taken(&result) < bytes {
+            let pieces = frames.iter().map(Frame::websocket);
+            keep(&mut self.pending, pieces, taken(&result));
+        }
+        result
+    }
+
+    /// Writes what waits, and then frames in the form that this client wants.
+    fn write_mixed(
+        &mut self,
+        cx: &mut Context<'_>,
+        config: &Config,
+        mut frames: Frames,
+    ) -> Poll<io::Result<usize>> {
+        let mut owned: SmallVec<[Bytes; 1]> = self.pending.drain(..).collect();
+        if self.base64 {
+            owned.extend(frames.drain(..).flat_map(|frame| text_frames(&frame)));
+        }
+        let deflate_bytes_min = config
+            .deflate
+            .filter(|_| self.deflate)
+            .map(|deflate| deflate.bytes_min);
+        let pieces: Pieces<'_> = owned
+            .iter()
+            .chain(frames.iter().map(|frame| match deflate_bytes_min {
+                Some(bytes_min) => frame.websocket_deflated(bytes_min),
+                None => frame.websocket(),
+            }))
+            .collect();
+        let result = write(&mut self.io, cx, &pieces);
+        keep(&mut self.pending, pieces.iter().copied(), taken(&result));
+        result
     }
 
     /// Ends our direction of the stream.
@@ -133,7 +185,11 @@ impl WebSocketWriter {
 type Pieces<'a> = SmallVec<[&'a Bytes; BATCH_INLINE]>;
 
 /// Keeps in `pending` what is behind the first `written` bytes of `pieces`.
-fn keep(pending: &mut VecDeque<Bytes>, pieces: &[&Bytes], mut written: usize) {
+fn keep<'a>(
+    pending: &mut VecDeque<Bytes>,
+    pieces: impl Iterator<Item = &'a Bytes>,
+    mut written: usize,
+) {
     for piece in pieces {
         if written >= piece.len() {
             written -= piece.len();
@@ -141,6 +197,14 @@ fn keep(pending: &mut VecDeque<Bytes>, pieces: &[&Bytes], mut written: usize) {
             pending.push_back(piece.slice(written..));
             written = 0;
         }
+    }
+}
+
+/// How much a write took.
+fn taken(result: &Poll<io::Result<usize>>) -> usize {
+    match result {
+        Poll::Ready(Ok(written)) => *written,
+        _ => 0,
     }
 }
 
@@ -159,16 +223,60 @@ fn write(io: &mut Writer, cx: &mut Context<'_>, pieces: &[&Bytes]) -> Poll<io::R
     let mut joined = JOINED.take();
     joined.clear();
     for piece in pieces {
-        joined.extend_from_slice(piece);
+        joined.bytes.extend_from_slice(piece);
     }
-    let result = io.poll_write(cx, &[IoSlice::new(&joined)]);
+    let result = io.poll_write(cx, &[IoSlice::new(&joined.bytes)]);
     JOINED.set(joined);
     result
 }
 
+/// Small pieces on their way into one write.
+#[derive(Default)]
+struct Joined {
+    bytes: Vec<u8>,
+    /// What `bytes` are, if it is known.
+    frames: Frames,
+}
+
+impl Joined {
+    const NOTHING: Self = Self {
+        bytes: Vec::new(),
+        frames: SmallVec::new_const(),
+    };
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.frames.clear();
+    }
+
+    /// After a burst to a room its members are written one after the other, and the same waits for most of them: then the
+    /// bytes are here already.
+    fn join(&mut self, frames: &Frames) {
+        let is_same = self.frames.len() == frames.len()
+            && self
+                .frames
+                .iter()
+                .zip(frames)
+                .all(|(one, other)| one.is_same(other));
+        if is_same {
+            return;
+        }
+        self.clear();
+        for frame in frames {
+            self.bytes.extend_from_slice(frame.websocket());
+        }
+    }
+
+    /// Says what the bytes are. A few frames are put together again as quickly as they are compared.
+    fn keep(&mut self, frames: Frames) {
+        if self.frames.is_empty() && frames.len() >= BATCH_INLINE {
+            self.frames = frames;
+        }
+    }
+}
+
 thread_local! {
-    /// Small pieces on their way into one write.
-    static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static JOINED: RefCell<Joined> = const { RefCell::new(Joined::NOTHING) };
 }
 
 /// A frame for a client that wants binary data as text.
@@ -183,7 +291,7 @@ fn text_frames(frame: &Frame) -> SmallVec<[Bytes; 1]> {
 /// Frames that one write takes without an allocation.
 const BATCH_INLINE: usize = 16;
 /// Frames that one write takes at most.
-const BATCH_FRAMES: usize = 512;
+const BATCH_FRAMES: usize = 1024;
 /// Pieces of this size, on average, are put together before they are written.
 const SMALL_BYTES: usize = 1024;
 /// Bytes that are put together at most.
