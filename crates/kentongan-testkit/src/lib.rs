@@ -3,6 +3,8 @@
 #[cfg(feature = "adapter")]
 pub mod adapter_suite;
 pub mod fuzz;
+#[cfg(feature = "history")]
+pub mod history;
 pub mod sim;
 #[cfg(feature = "store")]
 pub mod store_suite;

@@ -40,10 +40,13 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ),
     ("xtask", &[]),
 ];
-/// Arrows for tests alone: the load generator is tried on our server, but must not know it; the library turns its own
-/// features on for its tests and examples.
-const TEST_ARROWS: [(&str, &str); 2] =
-    [("kentongan-load", "kentongan"), ("kentongan", "kentongan")];
+/// Arrows for tests alone: the load generator is tried on our server, but must not know it; the library and the testkit turn
+/// their own features on for their tests and examples.
+const TEST_ARROWS: [(&str, &str); 3] = [
+    ("kentongan-load", "kentongan"),
+    ("kentongan", "kentongan"),
+    ("kentongan-testkit", "kentongan-testkit"),
+];
 /// For tests only: never a normal dependency of anything.
 const TESTKIT: &str = "kentongan-testkit";
 /// Crates that are pure: bytes and `now` in, actions out.
