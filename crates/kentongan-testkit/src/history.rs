@@ -67,7 +67,7 @@
 mod check;
 mod event;
 mod expectations;
-//MODEL
+pub mod model;
 mod recorder;
 mod report;
 

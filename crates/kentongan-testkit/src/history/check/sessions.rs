@@ -199,9 +199,11 @@ impl<'h> Walk<'_, 'h> {
                 room,
                 position,
                 ..
-            } => self
-                .session(*client, room)
-                .stand(position, index, event.t_ns),
+            } => {
+                let session = self.session(*client, room);
+                session.returning = None;
+                session.stand(position, index, event.t_ns);
+            }
             Info::Behind { client, room, .. } => self.session(*client, room).is_behind = true,
             Info::CaughtUp { client, room, .. } => self.session(*client, room).is_behind = false,
             Info::Denied {
@@ -300,6 +302,8 @@ impl<'h> Walk<'_, 'h> {
     fn gap(&mut self, index: usize, event: &Event, client: u64, room: &'h str, missed: u64) {
         let session = self.session(client, room);
         let Some(cursor) = session.cursor else { return };
+        // What comes first now follows the gap, not the return.
+        session.returning = None;
         let offset = cursor.offset.saturating_add(missed);
         session.cursor = Some(Cursor {
             offset,

@@ -1,0 +1,691 @@
+//! The server of the model: what it does with each request, how it delivers, and what a crash leaves.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Bug, MS, Message, Task, World,
+    room::{Member, Record, Room},
+};
+use crate::history::event::{
+    Answer, Failure, FaultPhase, Info, Item, Position, Recovered, ServerPhase, What,
+};
+
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) is_up: bool,
+    pub(super) rooms: Vec<Room>,
+    /// Which client may join which room.
+    pub(super) joins: BTreeSet<(usize, usize)>,
+    /// Which client may publish.
+    pub(super) publishers: BTreeSet<usize>,
+    /// Planted: the acknowledgement of the event before.
+    last_emit: String,
+    /// After the last fault until then, planted, it takes nothing.
+    pub(super) stuck_until_ns: u64,
+}
+
+/// What reaches the server.
+#[derive(Debug)]
+pub(super) enum Request {
+    Publish {
+        call: u64,
+        from: Option<(usize, u64)>,
+        message: Message,
+    },
+    Join {
+        call: u64,
+        client: usize,
+        conn: u64,
+        room: usize,
+        since: Option<Position>,
+    },
+    Leave {
+        call: u64,
+        client: usize,
+        conn: u64,
+        room: usize,
+    },
+    Emit {
+        call: u64,
+        client: usize,
+        conn: u64,
+        id: String,
+    },
+    History {
+        call: u64,
+        room: usize,
+        after: u64,
+        limit: u64,
+    },
+    /// With a room, the right to join it; else the right to publish.
+    Revoke {
+        call: u64,
+        client: usize,
+        room: Option<usize>,
+    },
+}
+
+impl Server {
+    pub(super) fn new(rooms: Vec<Room>) -> Self {
+        Self {
+            is_up: true,
+            rooms,
+            joins: BTreeSet::new(),
+            publishers: BTreeSet::new(),
+            last_emit: "e-0".into(),
+            stuck_until_ns: 0,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn arrive(&mut self, request: Request) {
+        if !self.server.is_up {
+            return;
+        }
+        match request {
+            Request::Publish {
+                call,
+                from,
+                message,
+            } => self.take(call, from, message),
+            Request::Join {
+                call,
+                client,
+                conn,
+                room,
+                since,
+            } => self.enter(call, client, conn, room, since),
+            Request::Leave {
+                call,
+                client,
+                conn,
+                room,
+            } => {
+                if let Some(room) = self.server.rooms.get_mut(room) {
+                    room.members.retain(|member| member.conn != conn);
+                }
+                self.tell(client, conn, What::Ok(Answer::Leave { call }));
+            }
+            Request::Emit {
+                call,
+                client,
+                conn,
+                id,
+            } => self.acknowledge(call, client, conn, id),
+            Request::History {
+                call,
+                room,
+                after,
+                limit,
+            } => self.page(call, room, after, limit),
+            Request::Revoke { call, client, room } => self.take_right(call, client, room),
+        }
+    }
+
+    /// Sends something to a client; on a connection nothing overtakes.
+    pub(super) fn tell(&mut self, client: usize, conn: u64, what: What) {
+        let latency = self.random.between(MS, 20 * MS);
+        let now_ns = self.now_ns;
+        let Some(receiver) = self.clients.get_mut(client) else {
+            return;
+        };
+        receiver.received_ns = (receiver.received_ns + 1).max(now_ns + latency);
+        let at_ns = receiver.received_ns;
+        self.later(at_ns, Task::See { client, conn, what });
+    }
+
+    fn answer(&mut self, from: Option<(usize, u64)>, call: u64, what: What) {
+        if let Some((client, conn)) = from {
+            return self.tell(client, conn, what);
+        }
+        let at_ns = self.now_ns + self.random.between(MS, 20 * MS);
+        self.later(at_ns, Task::Answer { call, what });
+    }
+
+    fn refuse(&mut self, from: Option<(usize, u64)>, call: u64, f: &str, code: &str) {
+        let failure = Failure {
+            f: f.to_owned(),
+            call,
+            code: code.to_owned(),
+        };
+        self.answer(from, call, What::Fail(failure));
+    }
+
+    fn take(&mut self, call: u64, from: Option<(usize, u64)>, message: Message) {
+        if from.is_some() && self.shows(Bug::PublisherReorder, 3) {
+            // Another one that comes meanwhile is first.
+            let at_ns = self.now_ns + 20 * MS;
+            let request = Request::Publish {
+                call,
+                from,
+                message,
+            };
+            return self.later(at_ns, Task::Arrive(request));
+        }
+        let may_publish = from.is_none_or(|(client, _)| self.server.publishers.contains(&client))
+            || self.bug == Some(Bug::PublishWithoutRight);
+        let is_stuck = self.now_ns < self.server.stuck_until_ns;
+        let code = match () {
+            () if is_stuck => "unavailable",
+            () if !may_publish => "denied",
+            // Some data is invalid.
+            () if self.random.chance(3) => "invalid",
+            () => "",
+        };
+        if !code.is_empty() {
+            if code == "invalid" && self.shows(Bug::AbortedRead, 30) {
+                self.append(message.clone(), Vec::new());
+            }
+            return self.refuse(from, call, "publish", code);
+        }
+        let now_ns = self.now_ns;
+        let Some(room) = self.server.rooms.get_mut(message.room) else {
+            return;
+        };
+        room.trim(now_ns);
+        let known = message.key.as_deref().and_then(|key| room.find_key(key));
+        if let Some(offset) = known {
+            return self.repeat(call, from, &message, offset);
+        }
+        if self.shows(Bug::StaleOrder, 5) {
+            return self.reserve(call, from, message);
+        }
+        let room = message.room;
+        let is_gone = from.is_some_and(|(client, conn)| {
+            self.clients
+                .get(client)
+                .is_none_or(|client| client.conn != Some(conn))
+        });
+        let twice =
+            self.shows(Bug::DuplicateAppend, 2) || is_gone && self.shows(Bug::UnknownTwice, 80);
+        self.append(message.clone(), vec![(from, call, false)]);
+        if twice {
+            self.append(message, Vec::new());
+        }
+        let reserved = self
+            .server
+            .rooms
+            .get_mut(room)
+            .and_then(|r| r.reserved.take());
+        if let Some(reserved) = reserved {
+            self.append(reserved, Vec::new());
+        }
+    }
+
+    /// Planted: says an offset that only the one after the next message gets.
+    fn reserve(&mut self, call: u64, from: Option<(usize, u64)>, message: Message) {
+        let Some(room) = self.server.rooms.get_mut(message.room) else {
+            return;
+        };
+        let position = room.position(room.top() + 2);
+        let before = room.reserved.replace(message);
+        if let Some(before) = before {
+            self.append(before, Vec::new());
+        }
+        self.answer_published(from, call, position, false);
+    }
+
+    /// The key is known.
+    fn repeat(&mut self, call: u64, from: Option<(usize, u64)>, message: &Message, offset: u64) {
+        let Some(room) = self.server.rooms.get_mut(message.room) else {
+            return;
+        };
+        let position = room.position(offset);
+        let is_synced = offset <= room.synced;
+        let Some(record) = room.record_mut(offset) else {
+            return;
+        };
+        if record.message.id != message.id {
+            return self.refuse(from, call, "publish", "id_reused");
+        }
+        if is_synced {
+            let duplicate = !self.shows(Bug::DuplicateFlagWrong, 100);
+            self.answer_published(from, call, position, duplicate);
+        } else {
+            record.waiting.push((from, call, true));
+        }
+    }
+
+    fn append(&mut self, message: Message, waiting: Vec<(Option<(usize, u64)>, u64, bool)>) {
+        let at_ns = self.now_ns;
+        let number = message.room;
+        let Some(room) = self.server.rooms.get_mut(number) else {
+            return;
+        };
+        let early = match self.bug {
+            Some(Bug::AckBeforeSync) => waiting.clone(),
+            _ => Vec::new(),
+        };
+        let waiting = if early.is_empty() {
+            waiting
+        } else {
+            Vec::new()
+        };
+        let offset = room.append(Record {
+            message,
+            at_ns,
+            waiting,
+        });
+        let (epoch, position) = (room.epoch, room.position(offset));
+        for (from, call, duplicate) in early {
+            self.answer_published(from, call, position.clone(), duplicate);
+        }
+        if self.bug == Some(Bug::OffsetReuse) {
+            self.fan_out(number, offset);
+        }
+        let at_ns = at_ns + self.random.between(5 * MS, 60 * MS);
+        self.later(
+            at_ns,
+            Task::Synced {
+                room: number,
+                epoch,
+                offset,
+            },
+        );
+    }
+
+    fn answer_published(
+        &mut self,
+        from: Option<(usize, u64)>,
+        call: u64,
+        position: Position,
+        duplicate: bool,
+    ) {
+        let answer = Answer::Publish {
+            call,
+            position,
+            duplicate,
+            durable: true,
+        };
+        if self.shows(Bug::AckTwice, 5) && from.is_some() {
+            self.answer(from, call, What::Ok(answer.clone()));
+        }
+        self.answer(from, call, What::Ok(answer));
+    }
+
+    /// What was taken up to this offset is safe: it is acknowledged and delivered.
+    pub(super) fn synced(&mut self, number: usize, epoch: u64, offset: u64) {
+        let Some(room) = self.server.rooms.get_mut(number) else {
+            return;
+        };
+        // A crash may have taken it.
+        if room.epoch != epoch || offset > room.top() || offset <= room.synced {
+            return;
+        }
+        let from = room.synced + 1;
+        room.synced = offset;
+        let mut acks = Vec::new();
+        for offset in from..=offset {
+            let position = room.position(offset);
+            if let Some(record) = room.record_mut(offset) {
+                for (from, call, duplicate) in std::mem::take(&mut record.waiting) {
+                    acks.push((from, call, position.clone(), duplicate));
+                }
+            }
+        }
+        for (from, call, position, duplicate) in acks {
+            self.answer_published(from, call, position, duplicate);
+        }
+        self.fan_out(number, offset);
+        let now_ns = self.now_ns;
+        if let Some(room) = self.server.rooms.get_mut(number) {
+            room.trim(now_ns);
+        }
+    }
+
+    /// Everyone in the room gets what they lack, up to an offset.
+    fn fan_out(&mut self, number: usize, to: u64) {
+        let Some(room) = self.server.rooms.get(number) else {
+            return;
+        };
+        let members: Vec<u64> = room
+            .members
+            .iter()
+            .filter(|member| !member.is_behind)
+            .map(|member| member.conn)
+            .collect();
+        for conn in members {
+            self.send_up_to(number, conn, to);
+        }
+        if self.shows(Bug::CrossTenantDelivery, 5) {
+            let tenant = self.server.rooms.get(number).map(|room| room.tenant);
+            let other = self
+                .clients
+                .iter()
+                .enumerate()
+                .find(|(_, client)| Some(client.tenant) != tenant && client.conn.is_some())
+                .and_then(|(index, client)| Some((index, client.conn?)));
+            if let Some((client, conn)) = other {
+                self.deliver(number, client, conn, to);
+            }
+        }
+    }
+
+    fn member(&mut self, room: usize, conn: u64) -> Option<&mut Member> {
+        let room = self.server.rooms.get_mut(room)?;
+        room.members.iter_mut().find(|member| member.conn == conn)
+    }
+
+    fn send_up_to(&mut self, room: usize, conn: u64, to: u64) {
+        let Some(member) = self.member(room, conn) else {
+            return;
+        };
+        let (client, from) = (member.client, member.sent + 1);
+        member.sent = member.sent.max(to);
+        for offset in from..=to {
+            let drops = self.shows(Bug::DropDelivery, 1);
+            let swaps = self.shows(Bug::SwapDeliveries, 2);
+            let Some(member) = self.member(room, conn) else {
+                return;
+            };
+            if std::mem::take(&mut member.loses_next) || drops {
+                continue;
+            }
+            if swaps && member.held.is_none() {
+                member.held = Some(offset);
+                continue;
+            }
+            let held = member.held.take();
+            self.deliver(room, client, conn, offset);
+            if let Some(held) = held {
+                self.deliver(room, client, conn, held);
+            }
+        }
+    }
+
+    fn deliver(&mut self, number: usize, client: usize, conn: u64, offset: u64) {
+        let is_phantom = self.shows(Bug::Phantom, 1);
+        let Some(room) = self.server.rooms.get(number) else {
+            return;
+        };
+        let Some(record) = room.record(offset) else {
+            return;
+        };
+        let id = match is_phantom {
+            true => format!("ghost-{offset}"),
+            false => record.message.id.clone(),
+        };
+        let what = What::Info(Info::Deliver {
+            client: client as u64,
+            conn,
+            room: room.name.clone(),
+            position: room.position(offset),
+            id,
+        });
+        self.tell(client, conn, what);
+    }
+
+    /// A client comes into a room.
+    fn enter(
+        &mut self,
+        call: u64,
+        client: usize,
+        conn: u64,
+        number: usize,
+        since: Option<Position>,
+    ) {
+        let may_join = self.server.joins.contains(&(client, number))
+            || since.is_some() && self.bug == Some(Bug::RevokeIgnoredOnReplay);
+        let is_there = self
+            .clients
+            .get(client)
+            .is_some_and(|c| c.conn == Some(conn));
+        if !is_there {
+            return;
+        }
+        if !may_join {
+            return self.refuse(Some((client, conn)), call, "join", "denied");
+        }
+        let now_ns = self.now_ns;
+        if let Some(room) = self.server.rooms.get_mut(number) {
+            room.trim(now_ns);
+        }
+        let (recovered, position) = self.judge(number, since.as_ref());
+        let Some(room) = self.server.rooms.get_mut(number) else {
+            return;
+        };
+        let synced = room.synced;
+        let mut sent = position.offset;
+        match self.bug {
+            Some(Bug::ResumeFromSame) if since.is_some() => sent = sent.saturating_sub(1),
+            Some(Bug::ResumeSkipsOne) if since.is_some() => sent = (sent + 1).min(synced),
+            _ => {}
+        }
+        // Planted bugs make a client stand in front of what is held.
+        let sent = sent.max(room.base);
+        room.members.retain(|member| member.conn != conn);
+        room.members.push(Member {
+            client,
+            conn,
+            sent,
+            is_behind: false,
+            loses_next: false,
+            held: None,
+        });
+        let answer = Answer::Join {
+            call,
+            recovered,
+            position,
+        };
+        self.tell(client, conn, What::Ok(answer));
+        self.send_up_to(number, conn, synced);
+        if since.is_some() && sent < synced && self.shows(Bug::DuplicateOnResume, 100) {
+            self.deliver(number, client, conn, synced);
+        }
+        let loses = match since {
+            Some(_) => self.shows(Bug::LiveLostAtJoin, 30),
+            None => self.shows(Bug::LostSubscribeWindow, 50),
+        };
+        if let Some(member) = self.member(number, conn) {
+            member.loses_next = loses;
+        }
+    }
+
+    /// What a position is worth, and where the client stands then.
+    fn judge(&mut self, number: usize, since: Option<&Position>) -> (Recovered, Position) {
+        let says_reset = self.shows(Bug::FalseReset, 20);
+        let says_gap = self.shows(Bug::FalseGap, 20);
+        let Some(room) = self.server.rooms.get(number) else {
+            return (
+                Recovered::Reset,
+                Position {
+                    epoch: String::new(),
+                    offset: 0,
+                },
+            );
+        };
+        let Some(since) = since else {
+            return (Recovered::Complete, room.position(room.synced));
+        };
+        let present = room.position(room.base);
+        if since.epoch != present.epoch {
+            if self.bug == Some(Bug::WrongEpochKept) {
+                return (Recovered::Complete, room.position(since.offset));
+            }
+            return (Recovered::Reset, present);
+        }
+        if since.offset > room.synced {
+            return (Recovered::Reset, present);
+        }
+        if since.offset < room.base {
+            if self.bug == Some(Bug::SilentGap) {
+                return (Recovered::Complete, since.clone());
+            }
+            return (Recovered::Gap, present);
+        }
+        if says_reset {
+            return (Recovered::Reset, room.position(room.synced));
+        }
+        if says_gap && since.offset < room.synced {
+            return (Recovered::Gap, room.position(since.offset + 1));
+        }
+        (Recovered::Complete, since.clone())
+    }
+
+    pub(super) fn catch_up(&mut self, number: usize, conn: u64) {
+        let now_ns = self.now_ns;
+        let Some(room) = self.server.rooms.get_mut(number) else {
+            return;
+        };
+        room.trim(now_ns);
+        let (base, synced, name) = (room.base, room.synced, room.name.clone());
+        let Some(member) = room
+            .members
+            .iter_mut()
+            .find(|member| member.conn == conn && member.is_behind)
+        else {
+            return;
+        };
+        member.is_behind = false;
+        let client = member.client;
+        let missed = base.saturating_sub(member.sent);
+        member.sent = member.sent.max(base);
+        if missed > 0 {
+            let notice = Info::Gap {
+                client: client as u64,
+                conn,
+                room: name.clone(),
+                missed,
+            };
+            self.tell(client, conn, What::Info(notice));
+        }
+        self.send_up_to(number, conn, synced);
+        let notice = Info::CaughtUp {
+            client: client as u64,
+            conn,
+            room: name,
+        };
+        self.tell(client, conn, What::Info(notice));
+    }
+
+    fn acknowledge(&mut self, call: u64, client: usize, conn: u64, id: String) {
+        let other = std::mem::replace(&mut self.server.last_emit, id.clone());
+        let id = match self.shows(Bug::AckToOtherEvent, 10) {
+            true => other,
+            false => id,
+        };
+        self.tell(client, conn, What::Ok(Answer::EmitAck { call, id }));
+    }
+
+    fn page(&mut self, call: u64, number: usize, after: u64, limit: u64) {
+        let (differs, skips) = (
+            self.shows(Bug::HistoryDiffers, 20),
+            self.shows(Bug::HistorySkips, 20),
+        );
+        let Some(room) = self.server.rooms.get(number) else {
+            return;
+        };
+        let mut items: Vec<Item> = room.items(after);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        if differs && let [first, second, ..] = items.as_mut_slice() {
+            std::mem::swap(&mut first.id, &mut second.id);
+        }
+        if skips && items.len() > 2 {
+            items.remove(1);
+        }
+        let epoch = room.position(0).epoch;
+        let answer = Answer::History {
+            call,
+            epoch,
+            items,
+            more,
+        };
+        self.answer(None, call, What::Ok(answer));
+    }
+
+    fn take_right(&mut self, call: u64, client: usize, room: Option<usize>) {
+        match room {
+            Some(number) => {
+                let was_there = self.server.joins.remove(&(client, number));
+                let is_ignored = self.bug == Some(Bug::RevokeIgnored);
+                if let Some(room) = self.server.rooms.get_mut(number)
+                    && was_there
+                    && !is_ignored
+                {
+                    let name = room.name.clone();
+                    let conn = room
+                        .members
+                        .iter()
+                        .find(|member| member.client == client)
+                        .map(|member| member.conn);
+                    room.members.retain(|member| member.client != client);
+                    if let Some(conn) = conn {
+                        let notice = Info::Denied {
+                            client: client as u64,
+                            conn,
+                            room: name,
+                        };
+                        self.tell(client, conn, What::Info(notice));
+                    }
+                }
+            }
+            None => {
+                self.server.publishers.remove(&client);
+            }
+        }
+        self.answer(None, call, What::Ok(Answer::Revoke { call }));
+    }
+
+    /// Everything that was not on disk may be gone, and every connection is.
+    pub(super) fn crash(&mut self, wipe: bool) {
+        if !self.server.is_up {
+            return;
+        }
+        let fault = self.number();
+        let kind = if wipe { "wipe" } else { "kill" };
+        self.info(Info::Fault {
+            fault,
+            kind: kind.into(),
+            phase: FaultPhase::Start,
+        });
+        self.info(Info::Server {
+            node: "a".into(),
+            phase: ServerPhase::Crash,
+        });
+        self.server.is_up = false;
+        let keeps_nothing = matches!(self.bug, Some(Bug::AckBeforeSync | Bug::OffsetReuse));
+        for index in 0..self.server.rooms.len() {
+            let luck = if keeps_nothing {
+                0
+            } else {
+                self.random.below(4)
+            };
+            let churns = self.shows(Bug::EpochChurn, 50);
+            let forgets = self.bug == Some(Bug::KeyForgottenAfterRestart);
+            let Some(room) = self.server.rooms.get_mut(index) else {
+                continue;
+            };
+            room.crash(luck);
+            if wipe || churns {
+                room.wipe();
+            }
+            if forgets {
+                for record in &mut room.records {
+                    record.message.key = None;
+                }
+            }
+        }
+        if wipe {
+            self.info(Info::EpochChange {
+                room: None,
+                cause: "the data was deleted".into(),
+            });
+        }
+        for client in 0..self.clients.len() {
+            self.disconnect(client);
+        }
+        for (call, message) in std::mem::take(&mut self.waiting) {
+            self.record("backend", What::Info(Info::Unknown { call }));
+            if let Some(message) = message.filter(|message| message.key.is_some()) {
+                let at_ns = self.now_ns + self.random.between(900 * MS, 3_000 * MS);
+                let client = None;
+                self.later(at_ns, Task::Retry { client, message });
+            }
+        }
+        let at_ns = self.now_ns + self.random.between(100 * MS, 800 * MS);
+        self.later(at_ns, Task::Restart { fault });
+    }
+}

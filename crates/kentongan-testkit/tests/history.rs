@@ -1,0 +1,103 @@
+//! The checker of histories is checked: good histories pass, and each planted bug is caught by the rule that is meant for it.
+
+use kentongan_testkit::history::{
+    Rule, check,
+    model::{Bug, run},
+};
+
+const SEEDS: u64 = 200;
+
+#[test]
+fn good_histories_pass() {
+    let mut deliveries = 0;
+    let mut checked = [0; Rule::ALL.len()];
+    for seed in 0..SEEDS {
+        let good = run(seed, None);
+        let report = check(&good.history, &good.expectations);
+        assert!(report.is_good(), "seed {seed}:\n{report}");
+        for (count, rule) in checked.iter_mut().zip(Rule::ALL) {
+            *count += report.checked_count(rule);
+        }
+        deliveries += report.checked_count(Rule::C10);
+    }
+    println!("{deliveries} deliveries");
+    for (count, rule) in checked.into_iter().zip(Rule::ALL) {
+        println!("{rule:?} {count}");
+        assert!(count > 100, "{rule:?} has nothing to look at");
+    }
+}
+
+/// How many of the seeds show the bug to its rule; at least one has to.
+fn is_caught(bug: Bug, rule: Rule) {
+    assert_eq!(bug.rule(), rule, "the test has the wrong name");
+    let mut caught = 0;
+    for seed in 0..SEEDS {
+        let bad = run(seed, Some(bug));
+        let report = check(&bad.history, &bad.expectations);
+        caught += u64::from(report.violation_count(rule) > 0);
+        // One would do; a few show that it is no accident.
+        if caught >= 3 {
+            println!("{bug:?}: {seed} seeds for 3 catches");
+            return;
+        }
+    }
+    assert!(caught > 0, "{bug:?} is not caught by {rule:?}");
+    println!("{bug:?}: caught {caught} times in {SEEDS} seeds");
+}
+
+macro_rules! caught {
+    ($($name:ident: $bug:ident by $rule:ident,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                is_caught(Bug::$bug, Rule::$rule);
+            }
+        )+
+
+        #[test]
+        fn each_bug_has_its_test() {
+            assert_eq!(Bug::ALL, [$(Bug::$bug,)+]);
+        }
+    };
+}
+
+caught! {
+    fault_without_trace_is_caught_by_vacuous: FaultWithoutTrace by Vacuous,
+    ack_before_sync_is_caught_by_c1: AckBeforeSync by C1,
+    phantom_is_caught_by_c2: Phantom by C2,
+    aborted_read_is_caught_by_c3: AbortedRead by C3,
+    unknown_twice_is_caught_by_c4: UnknownTwice by C4,
+    offset_reuse_is_caught_by_c5: OffsetReuse by C5,
+    duplicate_append_is_caught_by_c6: DuplicateAppend by C6,
+    hole_in_final_read_is_caught_by_c7: HoleInFinalRead by C7,
+    stale_order_is_caught_by_c8: StaleOrder by C8,
+    publisher_reorder_is_caught_by_c9: PublisherReorder by C9,
+    swap_deliveries_is_caught_by_c10: SwapDeliveries by C10,
+    duplicate_on_resume_is_caught_by_c11: DuplicateOnResume by C11,
+    resume_from_same_is_caught_by_c12: ResumeFromSame by C12,
+    resume_skips_one_is_caught_by_c12: ResumeSkipsOne by C12,
+    false_reset_is_caught_by_c13: FalseReset by C13,
+    false_gap_is_caught_by_c13: FalseGap by C13,
+    silent_gap_is_caught_by_c14: SilentGap by C14,
+    wrong_epoch_kept_is_caught_by_c14: WrongEpochKept by C14,
+    drop_delivery_is_caught_by_c15: DropDelivery by C15,
+    lost_subscribe_window_is_caught_by_c15: LostSubscribeWindow by C15,
+    live_lost_at_join_is_caught_by_c15: LiveLostAtJoin by C15,
+    key_forgotten_after_restart_is_caught_by_c16: KeyForgottenAfterRestart by C16,
+    duplicate_flag_wrong_is_caught_by_c16: DuplicateFlagWrong by C16,
+    revoke_ignored_is_caught_by_c17: RevokeIgnored by C17,
+    revoke_ignored_on_replay_is_caught_by_c17: RevokeIgnoredOnReplay by C17,
+    expiry_ignored_is_caught_by_c17: ExpiryIgnored by C17,
+    publish_without_right_is_caught_by_c17: PublishWithoutRight by C17,
+    cross_tenant_delivery_is_caught_by_c18: CrossTenantDelivery by C18,
+    ack_to_other_event_is_caught_by_c19: AckToOtherEvent by C19,
+    ack_twice_is_caught_by_c19: AckTwice by C19,
+    pending_acks_left_is_caught_by_c19: PendingAcksLeft by C19,
+    hang_is_caught_by_c21: Hang by C21,
+    stuck_after_fault_is_caught_by_c22: StuckAfterFault by C22,
+    behind_forever_is_caught_by_c22: BehindForever by C22,
+    task_leak_is_caught_by_c23: TaskLeak by C23,
+    epoch_churn_is_caught_by_c24: EpochChurn by C24,
+    history_differs_is_caught_by_c25: HistoryDiffers by C25,
+    history_skips_is_caught_by_c25: HistorySkips by C25,
+}
