@@ -1,4 +1,6 @@
 //! The checker of histories is checked: good histories pass, and each planted bug is caught by the rule that is meant for it.
+//!
+//! `HISTORY_SEEDS=n` looks at that many good histories instead of 200, and at all seeds of each bug.
 
 use kentongan_testkit::history::{
     Rule, check,
@@ -7,11 +9,16 @@ use kentongan_testkit::history::{
 
 const SEEDS: u64 = 200;
 
+fn seeds() -> Option<u64> {
+    let seeds = std::env::var("HISTORY_SEEDS").ok()?;
+    Some(seeds.parse().expect("HISTORY_SEEDS is a number"))
+}
+
 #[test]
 fn good_histories_pass() {
     let mut deliveries = 0;
     let mut checked = [0; Rule::ALL.len()];
-    for seed in 0..SEEDS {
+    for seed in 0..seeds().unwrap_or(SEEDS) {
         let good = run(seed, None);
         let report = check(&good.history, &good.expectations);
         assert!(report.is_good(), "seed {seed}:\n{report}");
@@ -36,7 +43,7 @@ fn is_caught(bug: Bug, rule: Rule) {
         let report = check(&bad.history, &bad.expectations);
         caught += u64::from(report.violation_count(rule) > 0);
         // One would do; a few show that it is no accident.
-        if caught >= 3 {
+        if caught >= 3 && seeds().is_none() {
             println!("{bug:?}: {seed} seeds for 3 catches");
             return;
         }
