@@ -1,43 +1,41 @@
-//! Checks a history in a file of JSON lines, prints the report, and fails when it is bad: `check_history FILE`.
+//! Checks a history in a file of JSON lines, prints the report, and fails when it is bad:
+//! `check_history HISTORY [EXPECTATIONS]`.
 //!
-//! The expectations are the defaults, except that users need rights when the file has grants.
+//! The expectations are a JSON object; what it leaves out has its default. Users need rights if the history has grants.
 
-use std::{fs::File, io::BufReader, process::ExitCode};
+use std::{
+    error::Error,
+    fs::{self, File},
+    io::BufReader,
+    path::Path,
+    process::ExitCode,
+};
 
-use kentongan_testkit::history::{Expectations, History, Invoke, Rights, What, check};
+use kentongan_testkit::history::{Expectations, History, Report, check};
 
 fn main() -> ExitCode {
-    let Some(path) = std::env::args_os().nth(1) else {
-        eprintln!("usage: check_history FILE");
+    let mut paths = std::env::args_os().skip(1);
+    let (Some(history), expectations, None) = (paths.next(), paths.next(), paths.next()) else {
+        eprintln!("usage: check_history HISTORY [EXPECTATIONS]");
         return ExitCode::from(2);
     };
-    let history = match File::open(&path)
-        .map_err(Into::into)
-        .and_then(|file| History::read(BufReader::new(file)))
-    {
-        Ok(history) => history,
-        Err(error) => {
-            eprintln!("{}: {error}", path.display());
-            return ExitCode::from(2);
+    match report(history.as_ref(), expectations.as_deref().map(Path::new)) {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::from(u8::from(!report.is_good()))
         }
-    };
-    let has_grants = history
-        .events()
-        .iter()
-        .any(|event| matches!(event.what, What::Invoke(Invoke::Grant { .. })));
-    let expectations = Expectations {
-        rights: if has_grants {
-            Rights::Granted
-        } else {
-            Rights::Open
-        },
-        ..Expectations::default()
-    };
-    let report = check(&history, &expectations);
-    println!("{report}");
-    if report.is_good() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
     }
+}
+
+fn report(history: &Path, expectations: Option<&Path>) -> Result<Report, Box<dyn Error>> {
+    let history = History::read(BufReader::new(File::open(history)?))?;
+    let expectations: Expectations = match expectations {
+        Some(path) => serde_json::from_str(&fs::read_to_string(path)?)?,
+        None => Expectations::default(),
+    };
+    Ok(check(&history, &expectations.with_rights_of(&history)))
 }

@@ -48,7 +48,7 @@
 //! - Faults: their start, their end, and the trace that proves them. After something that destroys data also
 //!   [`Info::EpochChange`].
 //! - **Final phase**: all faults stop; wait until everyone has caught up (at most
-//!   [`Expectations::progress_within`]), publishing a little; then one [`Invoke::FinalRead`] for each room and node, and
+//!   [`Expectations::progress_within_ms`]), publishing a little; then one [`Invoke::FinalRead`] for each room and node, and
 //!   [`Info::Resources`] for each node, which was also counted at the base.
 //!
 //! # Checking

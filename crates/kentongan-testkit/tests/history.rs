@@ -2,8 +2,20 @@
 //!
 //! `HISTORY_SEEDS=n` looks at that many good histories instead of 200, and at all seeds of each bug.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its input fails"
+)]
+
+use std::{
+    fs::{self, File},
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
 use kentongan_testkit::history::{
-    Rule, check,
+    Expectations, History, HistoryError, Info, Invoke, RecordError, Recorder, Report, Rule, What,
+    check,
     model::{Bug, run},
 };
 
@@ -107,4 +119,131 @@ caught! {
     epoch_churn_is_caught_by_c24: EpochChurn by C24,
     history_differs_is_caught_by_c25: HistoryDiffers by C25,
     history_skips_is_caught_by_c25: HistorySkips by C25,
+}
+
+fn histories(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new("tests/histories").join(folder);
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+fn check_file(path: &Path) -> Report {
+    let history = History::read(BufReader::new(File::open(path).unwrap())).unwrap();
+    let expectations = fs::read_to_string("tests/histories/expectations.json").unwrap();
+    let expectations: Expectations = serde_json::from_str(&expectations).unwrap();
+    check(&history, &expectations.with_rights_of(&history))
+}
+
+#[test]
+fn good_histories_by_hand_pass() {
+    let paths = histories("good");
+    assert!(paths.len() >= 10);
+    for path in paths {
+        let report = check_file(&path);
+        assert!(report.is_good(), "{}:\n{report}", path.display());
+    }
+}
+
+/// The name of the file begins with the rule.
+#[test]
+fn bad_histories_by_hand_are_caught() {
+    let paths = histories("bad");
+    assert!(paths.len() >= 10);
+    for path in paths {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let rule = Rule::ALL
+            .into_iter()
+            .find(|rule| name.starts_with(&format!("{rule:?}_").to_lowercase()))
+            .expect("the name begins with a rule");
+        let report = check_file(&path);
+        assert!(report.violation_count(rule) > 0, "{name}:\n{report}");
+    }
+}
+
+#[test]
+fn a_run_that_proves_nothing_is_vacuous() {
+    let good = run(1, None);
+    let is_vacuous = |change: fn(&mut Expectations)| {
+        let mut expectations = good.expectations.clone();
+        change(&mut expectations);
+        let report = check(&good.history, &expectations);
+        report.violation_count(Rule::Vacuous) > 0
+    };
+    assert!(!is_vacuous(|_| {}));
+    assert!(is_vacuous(|e| e.deliveries_min = 1_000_000));
+    assert!(is_vacuous(|e| e.faults_min = 1_000));
+    assert!(is_vacuous(|e| e.reconnects_min = 1_000));
+    assert!(is_vacuous(|e| e.progress_within_ms = 1_000_000));
+    let nothing = check(&History::default(), &Expectations::default());
+    assert!(!nothing.is_good());
+    // Without the final reads.
+    let mut events = good.history.events().to_vec();
+    events.retain(|event| !matches!(event.what, What::Invoke(Invoke::FinalRead { .. })));
+    let report = check(&History::new(events), &good.expectations);
+    assert!(report.violation_count(Rule::Vacuous) > 0);
+}
+
+#[test]
+fn a_history_comes_back_from_its_json_lines() {
+    let good = run(7, None);
+    let mut lines = Vec::new();
+    good.history.write(&mut lines).unwrap();
+    let again = History::read(lines.as_slice()).unwrap();
+    assert_eq!(good.history, again);
+    let line = String::from_utf8(lines).unwrap();
+    let line = line
+        .lines()
+        .find(|line| line.contains(r#""f":"publish""#))
+        .unwrap();
+    for part in [r#"{"t_ns":"#, r#""proc":"#, r#""type":"#, r#""call":"#] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+#[test]
+fn a_line_that_is_no_event_is_named() {
+    let text = "# a comment\n\n{\"t_ns\":1}\n";
+    let error = History::read(text.as_bytes()).unwrap_err();
+    assert!(
+        matches!(error, HistoryError::Line { line: 3, .. }),
+        "{error}"
+    );
+    assert_eq!(error.code(), "history_line");
+}
+
+#[test]
+fn a_recorder_that_is_full_says_so() {
+    let record = |times| {
+        let clock = std::sync::atomic::AtomicU64::new(0);
+        let tick = || clock.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let recorder = Recorder::in_memory(tick, 3);
+        for call in 0..times {
+            recorder.record("a", What::Info(Info::Unknown { call }));
+        }
+        recorder.finish()
+    };
+    assert_eq!(record(3).unwrap().events().len(), 3);
+    let error = record(4).unwrap_err();
+    assert!(matches!(error, RecordError::Full { events_max: 3 }));
+}
+
+#[test]
+fn a_recorder_writes_lines_that_can_be_read() {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("recorded.jsonl");
+    let recorder = Recorder::to_file(|| 5, 10, &path).unwrap();
+    std::thread::scope(|scope| {
+        for call in 0..4 {
+            let recorder = &recorder;
+            scope.spawn(move || recorder.record("a", What::Info(Info::Unknown { call })));
+        }
+    });
+    recorder.finish().unwrap();
+    let history = History::read(BufReader::new(File::open(&path).unwrap())).unwrap();
+    let mut calls: Vec<_> = history.events().iter().filter_map(|e| e.call()).collect();
+    calls.sort_unstable();
+    assert_eq!(calls, [0, 1, 2, 3]);
 }

@@ -147,9 +147,7 @@ impl World {
                 ..Window::default()
             },
             Window {
-                age: Some(std::time::Duration::from_millis(
-                    random.between(1_000, 4_000),
-                )),
+                age_ms: Some(random.between(1_000, 4_000)),
                 ..Window::default()
             },
         ];

@@ -9,7 +9,7 @@ use crate::history::{
 
 pub(super) fn check(facts: &Facts<'_>, report: &mut Report) {
     let bound =
-        ns(facts.expectations.deadline).saturating_add(ns(facts.expectations.deadline_slack));
+        ns(facts.expectations.deadline_ms).saturating_add(ns(facts.expectations.deadline_slack_ms));
     for (number, call) in &facts.calls {
         completions(facts, *number, call, report);
         in_time(facts, *number, call, bound, report);

@@ -11,7 +11,7 @@ use crate::history::{
 
 pub(super) fn check(facts: &Facts<'_>, sessions: &Sessions<'_>, report: &mut Report) {
     let Some(calm_ns) = facts.calm_ns else { return };
-    let within = ns(facts.expectations.progress_within);
+    let within = ns(facts.expectations.progress_within_ms);
     let limit_ns = calm_ns.saturating_add(within);
     // Whether somebody tried at all is asked elsewhere.
     let mut tried = facts.publications.iter().filter(|p| p.begun_ns >= calm_ns);

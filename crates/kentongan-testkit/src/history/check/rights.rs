@@ -117,12 +117,16 @@ impl<'h> Grants<'h> {
                     else {
                         continue;
                     };
-                    let to_ns = event.t_ns.saturating_add(ns(facts.expectations.revoke_lag));
+                    let to_ns = event
+                        .t_ns
+                        .saturating_add(ns(facts.expectations.revoke_lag_ms));
                     let room = room.as_deref();
                     grants.close(user, room, *right, asked.t_ns, to_ns, index);
                 }
                 What::Info(Info::Expire { user }) => {
-                    let to_ns = event.t_ns.saturating_add(ns(facts.expectations.expiry_lag));
+                    let to_ns = event
+                        .t_ns
+                        .saturating_add(ns(facts.expectations.expiry_lag_ms));
                     grants.close(user, None, None, event.t_ns, to_ns, index);
                 }
                 _ => {}

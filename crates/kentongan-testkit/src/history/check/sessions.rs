@@ -334,7 +334,7 @@ impl<'h> Walk<'_, 'h> {
     fn judge_end(&mut self, client: u64, room: &'h str, at_ns: u64, event: usize) {
         let facts = self.facts;
         let session = self.session(client, room);
-        let settled_ns = at_ns.saturating_sub(ns(facts.expectations.delivery_lag));
+        let settled_ns = at_ns.saturating_sub(ns(facts.expectations.delivery_lag_ms));
         let is_judged =
             session.conn.is_some() && !session.is_behind && session.joined_ns <= settled_ns;
         let Some(cursor) = session.cursor.filter(|_| is_judged) else {

@@ -113,7 +113,7 @@ impl<'h> Stream<'h> {
             .messages
             .is_none_or(|messages| top - offset < messages)
             && window
-                .age
+                .age_ms
                 .is_none_or(|age| at_ns.saturating_sub(place.begun_ns) < ns(age))
             && window
                 .bytes
@@ -130,13 +130,13 @@ impl<'h> Stream<'h> {
             place
                 .seen_ns
                 .saturating_add(ns(age))
-                .saturating_add(ns(window.trim_interval))
+                .saturating_add(ns(window.trim_interval_ms))
                 < at_ns
         };
         window
             .messages
             .is_some_and(|messages| top - offset >= messages)
-            || window.age.is_some_and(|age| {
+            || window.age_ms.is_some_and(|age| {
                 self.places
                     .get(&offset)
                     .is_some_and(|place| by_age(place, age))
@@ -169,9 +169,9 @@ fn top_at(points: &[(u64, u64)], at_ns: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    const MS: u64 = 1_000_000;
 
     fn stream(places: &[(u64, u64, u64)]) -> Stream<'static> {
         let mut stream = Stream::default();
@@ -223,12 +223,19 @@ mod tests {
         };
         assert!(stream.surely_held(&light, 2, 60) && !stream.surely_held(&light, 1, 60));
         assert!(stream.surely_gone(&light, 1, 60) && !stream.surely_gone(&light, 2, 60));
+        let stream = self::stream(&[
+            (1, 10 * MS, 20 * MS),
+            (2, 30 * MS, 40 * MS),
+            (3, 50 * MS, 60 * MS),
+        ]);
         let young = Window {
-            age: Some(Duration::from_nanos(25)),
+            age_ms: Some(25),
             ..Window::default()
         };
-        assert!(stream.surely_held(&young, 1, 34) && !stream.surely_held(&young, 1, 35));
-        assert!(stream.surely_gone(&young, 1, 46) && !stream.surely_gone(&young, 1, 45));
+        assert!(stream.surely_held(&young, 1, 34 * MS));
+        assert!(!stream.surely_held(&young, 1, 35 * MS));
+        assert!(!stream.surely_gone(&young, 1, 45 * MS));
+        assert!(stream.surely_gone(&young, 1, 46 * MS));
     }
 
     #[test]

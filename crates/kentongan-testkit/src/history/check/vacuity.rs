@@ -71,7 +71,7 @@ fn rooms_are_read(facts: &Facts<'_>, report: &mut Report) {
 fn calm_is_long_enough(facts: &Facts<'_>, report: &mut Report) {
     let Some(calm_ns) = facts.calm_ns else { return };
     report.checked(Rule::Vacuous);
-    let within = ns(facts.expectations.progress_within);
+    let within = ns(facts.expectations.progress_within_ms);
     if facts.end_ns < calm_ns.saturating_add(within) {
         report.violated(Rule::Vacuous, "no-calm", Vec::new(), || {
             "the run ends too soon after the last fault".to_owned()

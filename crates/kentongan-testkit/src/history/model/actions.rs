@@ -215,10 +215,10 @@ impl World {
 
     /// The right to be in the first room of the client's tenant.
     fn revoke(&mut self, client: usize) {
-        let room =
-            self.clients
-                .get(client)
-                .map_or(0, |client| if client.tenant == "a" { 0 } else { 2 });
+        let room = self
+            .clients
+            .get(client)
+            .map_or(0, |client| if client.tenant == "a" { 0 } else { 2 });
         self.revoke_right(client, Some(room), Right::Join);
     }
 

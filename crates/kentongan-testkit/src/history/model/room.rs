@@ -12,8 +12,17 @@ use crate::history::{
 pub(super) struct Record {
     pub(super) message: Message,
     pub(super) at_ns: u64,
-    /// Who waits for the sync: the client with its connection, the call, and whether it repeats.
-    pub(super) waiting: Vec<(Option<(usize, u64)>, u64, bool)>,
+    pub(super) waiting: Vec<Waiting>,
+}
+
+/// Who waits for a message to be synced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    /// The client with its connection; without one it is the backend.
+    pub(super) from: Option<(usize, u64)>,
+    pub(super) call: u64,
+    /// Whether it repeats what another one sent.
+    pub(super) repeats: bool,
 }
 
 #[derive(Debug)]
@@ -111,7 +120,7 @@ impl Room {
                 || self.window.bytes.is_some_and(|most| bytes > most)
                 || self
                     .window
-                    .age
+                    .age_ms
                     .is_some_and(|age| now_ns > oldest.at_ns + ns(age));
             if !is_over {
                 return;

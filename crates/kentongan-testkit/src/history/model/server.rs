@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Bug, MS, Message, Task, World,
-    room::{Member, Record, Room},
+    room::{Member, Record, Room, Waiting},
 };
 use crate::history::event::{
     Answer, Failure, FaultPhase, Info, Item, Position, Recovered, ServerPhase, What,
@@ -95,7 +95,7 @@ impl World {
                 conn,
                 room,
                 since,
-            } => self.enter(call, client, conn, room, since),
+            } => self.enter(call, client, conn, room, since.as_ref()),
             Request::Leave {
                 call,
                 client,
@@ -199,7 +199,14 @@ impl World {
         });
         let twice =
             self.shows(Bug::DuplicateAppend, 2) || is_gone && self.shows(Bug::UnknownTwice, 80);
-        self.append(message.clone(), vec![(from, call, false)]);
+        self.append(
+            message.clone(),
+            vec![Waiting {
+                from,
+                call,
+                repeats: false,
+            }],
+        );
         if twice {
             self.append(message, Vec::new());
         }
@@ -243,11 +250,15 @@ impl World {
             let duplicate = !self.shows(Bug::DuplicateFlagWrong, 100);
             self.answer_published(from, call, position, duplicate);
         } else {
-            record.waiting.push((from, call, true));
+            record.waiting.push(Waiting {
+                from,
+                call,
+                repeats: true,
+            });
         }
     }
 
-    fn append(&mut self, message: Message, waiting: Vec<(Option<(usize, u64)>, u64, bool)>) {
+    fn append(&mut self, message: Message, waiting: Vec<Waiting>) {
         let at_ns = self.now_ns;
         let number = message.room;
         let Some(room) = self.server.rooms.get_mut(number) else {
@@ -268,8 +279,8 @@ impl World {
             waiting,
         });
         let (epoch, position) = (room.epoch, room.position(offset));
-        for (from, call, duplicate) in early {
-            self.answer_published(from, call, position.clone(), duplicate);
+        for one in early {
+            self.answer_published(one.from, one.call, position.clone(), one.repeats);
         }
         if self.bug == Some(Bug::OffsetReuse) {
             self.fan_out(number, offset);
@@ -319,13 +330,13 @@ impl World {
         for offset in from..=offset {
             let position = room.position(offset);
             if let Some(record) = room.record_mut(offset) {
-                for (from, call, duplicate) in std::mem::take(&mut record.waiting) {
-                    acks.push((from, call, position.clone(), duplicate));
+                for one in std::mem::take(&mut record.waiting) {
+                    acks.push((one, position.clone()));
                 }
             }
         }
-        for (from, call, position, duplicate) in acks {
-            self.answer_published(from, call, position, duplicate);
+        for (one, position) in acks {
+            self.answer_published(one.from, one.call, position, one.repeats);
         }
         self.fan_out(number, offset);
         let now_ns = self.now_ns;
@@ -423,7 +434,7 @@ impl World {
         client: usize,
         conn: u64,
         number: usize,
-        since: Option<Position>,
+        since: Option<&Position>,
     ) {
         let may_join = self.server.joins.contains(&(client, number))
             || since.is_some() && self.bug == Some(Bug::RevokeIgnoredOnReplay);
@@ -441,7 +452,7 @@ impl World {
         if let Some(room) = self.server.rooms.get_mut(number) {
             room.trim(now_ns);
         }
-        let (recovered, position) = self.judge(number, since.as_ref());
+        let (recovered, position) = self.judge(number, since);
         let Some(room) = self.server.rooms.get_mut(number) else {
             return;
         };
