@@ -117,6 +117,7 @@ caught! {
     behind_forever_is_caught_by_c22: BehindForever by C22,
     task_leak_is_caught_by_c23: TaskLeak by C23,
     epoch_churn_is_caught_by_c24: EpochChurn by C24,
+    reset_untold_is_caught_by_c24: ResetUntold by C24,
     history_differs_is_caught_by_c25: HistoryDiffers by C25,
     history_skips_is_caught_by_c25: HistorySkips by C25,
 }

@@ -415,7 +415,8 @@ pub enum Info {
         /// What it does.
         phase: ServerPhase,
     },
-    /// Something was done to the server after which another epoch is right: its data was deleted, or a room was reset.
+    /// Something was done to the server after which another epoch is right: its data was deleted, a room was reset, or was
+    /// forgotten because nobody used it.
     EpochChange {
         /// The room; without one, all of them.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,6 +5,8 @@
 mod actions;
 mod bug;
 mod client;
+mod crash;
+mod delivery;
 mod finale;
 mod room;
 mod server;

@@ -19,6 +19,7 @@ impl World {
             186..188 => self.expire(client),
             188..195 => self.slow_down(room),
             195..197 => self.deny_publishing(client),
+            197 if self.random.chance(20) => self.reset_room(room),
             _ => self.cut(client),
         }
     }
@@ -303,6 +304,52 @@ impl World {
             conn,
         };
         self.tell(number, conn, What::Info(notice));
+    }
+
+    /// Somebody throws the messages of a room away.
+    fn reset_room(&mut self, number: usize) {
+        let is_told = self.bug != Some(Bug::ResetUntold);
+        let Some(room) = self.server.rooms.get_mut(number) else {
+            return;
+        };
+        if !self.server.is_up {
+            return;
+        }
+        let name = room.name.clone();
+        let lost: Vec<_> = room
+            .records
+            .iter_mut()
+            .flat_map(|record| std::mem::take(&mut record.waiting))
+            .collect();
+        room.wipe();
+        let position = room.position(0);
+        let mut members = Vec::new();
+        for member in &mut room.members {
+            member.sent = 0;
+            member.is_behind = false;
+            member.held = None;
+            members.push((member.client, member.conn));
+        }
+        if !is_told {
+            room.members.clear();
+            members.clear();
+        }
+        self.info(Info::EpochChange {
+            room: Some(name.clone()),
+            cause: "the room was reset".into(),
+        });
+        for one in lost {
+            self.refuse(one.from, one.call, "publish", "unavailable");
+        }
+        for (client, conn) in members {
+            let notice = Info::Reset {
+                client: client as u64,
+                conn,
+                room: name.clone(),
+                position: position.clone(),
+            };
+            self.tell(client, conn, What::Info(notice));
+        }
     }
 
     /// A client of a room takes nothing for a while.

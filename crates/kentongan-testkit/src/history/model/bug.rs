@@ -99,6 +99,8 @@ bugs! {
     TaskLeak => C23,
     /// Begins a new epoch at a start that lost nothing.
     EpochChurn => C24,
+    /// Tells nobody that a room was reset.
+    ResetUntold => C24,
     /// A page of the history shows another message.
     HistoryDiffers => C25,
     /// A page of the history skips a message.

@@ -272,6 +272,11 @@ impl World {
                     cursor.offset += missed;
                 }
             }
+            What::Info(Info::Reset { room, position, .. }) => {
+                if let Some(cursor) = find(room).and_then(|room| client.wanted.get_mut(&room)) {
+                    *cursor = Some(position.clone());
+                }
+            }
             What::Info(Info::Expired { .. }) => ends = true,
             _ => {}
         }

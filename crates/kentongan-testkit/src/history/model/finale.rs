@@ -1,30 +1,9 @@
-//! The end of a crash and the end of the run: what is read when all is calm.
+//! The end of the run: what is read when all is calm.
 
-use super::{Bug, END_NS, Message, STORM_NS, World};
-use crate::history::event::{Answer, FaultPhase, Info, Invoke, ResourcePhase, ServerPhase, What};
+use super::{Bug, Message, World};
+use crate::history::event::{Answer, Info, Invoke, ResourcePhase, What};
 
 impl World {
-    pub(super) fn restart(&mut self, fault: u64) {
-        self.server.is_up = true;
-        if self.bug == Some(Bug::StuckAfterFault) && self.now_ns > STORM_NS / 2 {
-            self.server.stuck_until_ns = END_NS;
-        }
-        self.info(Info::Server {
-            node: "a".into(),
-            phase: ServerPhase::Start,
-        });
-        for phase in [FaultPhase::Trace, FaultPhase::Stop] {
-            if phase == FaultPhase::Trace && self.shows(Bug::FaultWithoutTrace, 100) {
-                continue;
-            }
-            self.info(Info::Fault {
-                fault,
-                kind: "kill".into(),
-                phase,
-            });
-        }
-    }
-
     pub(super) fn calm(&mut self) {
         for room in 0..self.server.rooms.len() {
             let number = self.number();

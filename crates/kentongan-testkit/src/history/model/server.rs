@@ -6,9 +6,7 @@ use super::{
     Bug, MS, Message, Task, World,
     room::{Member, Record, Room, Waiting},
 };
-use crate::history::event::{
-    Answer, Failure, FaultPhase, Info, Item, Position, Recovered, ServerPhase, What,
-};
+use crate::history::event::{Answer, Failure, Info, Item, Position, Recovered, What};
 
 #[derive(Debug)]
 pub(super) struct Server {
@@ -135,7 +133,7 @@ impl World {
         self.later(at_ns, Task::See { client, conn, what });
     }
 
-    fn answer(&mut self, from: Option<(usize, u64)>, call: u64, what: What) {
+    pub(super) fn answer(&mut self, from: Option<(usize, u64)>, call: u64, what: What) {
         if let Some((client, conn)) = from {
             return self.tell(client, conn, what);
         }
@@ -143,7 +141,7 @@ impl World {
         self.later(at_ns, Task::Answer { call, what });
     }
 
-    fn refuse(&mut self, from: Option<(usize, u64)>, call: u64, f: &str, code: &str) {
+    pub(super) fn refuse(&mut self, from: Option<(usize, u64)>, call: u64, f: &str, code: &str) {
         let failure = Failure {
             f: f.to_owned(),
             call,
@@ -296,7 +294,7 @@ impl World {
         );
     }
 
-    fn answer_published(
+    pub(super) fn answer_published(
         &mut self,
         from: Option<(usize, u64)>,
         call: u64,
@@ -313,118 +311,6 @@ impl World {
             self.answer(from, call, What::Ok(answer.clone()));
         }
         self.answer(from, call, What::Ok(answer));
-    }
-
-    /// What was taken up to this offset is safe: it is acknowledged and delivered.
-    pub(super) fn synced(&mut self, number: usize, epoch: u64, offset: u64) {
-        let Some(room) = self.server.rooms.get_mut(number) else {
-            return;
-        };
-        // A crash may have taken it.
-        if room.epoch != epoch || offset > room.top() || offset <= room.synced {
-            return;
-        }
-        let from = room.synced + 1;
-        room.synced = offset;
-        let mut acks = Vec::new();
-        for offset in from..=offset {
-            let position = room.position(offset);
-            if let Some(record) = room.record_mut(offset) {
-                for one in std::mem::take(&mut record.waiting) {
-                    acks.push((one, position.clone()));
-                }
-            }
-        }
-        for (one, position) in acks {
-            self.answer_published(one.from, one.call, position, one.repeats);
-        }
-        self.fan_out(number, offset);
-        let now_ns = self.now_ns;
-        if let Some(room) = self.server.rooms.get_mut(number) {
-            room.trim(now_ns);
-        }
-    }
-
-    /// Everyone in the room gets what they lack, up to an offset.
-    fn fan_out(&mut self, number: usize, to: u64) {
-        let Some(room) = self.server.rooms.get(number) else {
-            return;
-        };
-        let members: Vec<u64> = room
-            .members
-            .iter()
-            .filter(|member| !member.is_behind)
-            .map(|member| member.conn)
-            .collect();
-        for conn in members {
-            self.send_up_to(number, conn, to);
-        }
-        if self.shows(Bug::CrossTenantDelivery, 5) {
-            let tenant = self.server.rooms.get(number).map(|room| room.tenant);
-            let other = self
-                .clients
-                .iter()
-                .enumerate()
-                .find(|(_, client)| Some(client.tenant) != tenant && client.conn.is_some())
-                .and_then(|(index, client)| Some((index, client.conn?)));
-            if let Some((client, conn)) = other {
-                self.deliver(number, client, conn, to);
-            }
-        }
-    }
-
-    fn member(&mut self, room: usize, conn: u64) -> Option<&mut Member> {
-        let room = self.server.rooms.get_mut(room)?;
-        room.members.iter_mut().find(|member| member.conn == conn)
-    }
-
-    fn send_up_to(&mut self, room: usize, conn: u64, to: u64) {
-        let Some(member) = self.member(room, conn) else {
-            return;
-        };
-        let (client, from) = (member.client, member.sent + 1);
-        member.sent = member.sent.max(to);
-        for offset in from..=to {
-            let drops = self.shows(Bug::DropDelivery, 1);
-            let swaps = self.shows(Bug::SwapDeliveries, 2);
-            let Some(member) = self.member(room, conn) else {
-                return;
-            };
-            if std::mem::take(&mut member.loses_next) || drops {
-                continue;
-            }
-            if swaps && member.held.is_none() {
-                member.held = Some(offset);
-                continue;
-            }
-            let held = member.held.take();
-            self.deliver(room, client, conn, offset);
-            if let Some(held) = held {
-                self.deliver(room, client, conn, held);
-            }
-        }
-    }
-
-    fn deliver(&mut self, number: usize, client: usize, conn: u64, offset: u64) {
-        let is_phantom = self.shows(Bug::Phantom, 1);
-        let Some(room) = self.server.rooms.get(number) else {
-            return;
-        };
-        let Some(record) = room.record(offset) else {
-            return;
-        };
-        let id = match is_phantom {
-            true => format!("ghost-{offset}"),
-            false => record.message.id.clone(),
-        };
-        let what = What::Info(Info::Deliver {
-            client: client as u64,
-            conn,
-            room: room.name.clone(),
-            position: room.position(offset),
-            id,
-        });
-        self.tell(client, conn, what);
     }
 
     /// A client comes into a room.
@@ -534,42 +420,6 @@ impl World {
         (Recovered::Complete, since.clone())
     }
 
-    pub(super) fn catch_up(&mut self, number: usize, conn: u64) {
-        let now_ns = self.now_ns;
-        let Some(room) = self.server.rooms.get_mut(number) else {
-            return;
-        };
-        room.trim(now_ns);
-        let (base, synced, name) = (room.base, room.synced, room.name.clone());
-        let Some(member) = room
-            .members
-            .iter_mut()
-            .find(|member| member.conn == conn && member.is_behind)
-        else {
-            return;
-        };
-        member.is_behind = false;
-        let client = member.client;
-        let missed = base.saturating_sub(member.sent);
-        member.sent = member.sent.max(base);
-        if missed > 0 {
-            let notice = Info::Gap {
-                client: client as u64,
-                conn,
-                room: name.clone(),
-                missed,
-            };
-            self.tell(client, conn, What::Info(notice));
-        }
-        self.send_up_to(number, conn, synced);
-        let notice = Info::CaughtUp {
-            client: client as u64,
-            conn,
-            room: name,
-        };
-        self.tell(client, conn, What::Info(notice));
-    }
-
     fn acknowledge(&mut self, call: u64, client: usize, conn: u64, id: String) {
         let other = std::mem::replace(&mut self.server.last_emit, id.clone());
         let id = match self.shows(Bug::AckToOtherEvent, 10) {
@@ -638,65 +488,5 @@ impl World {
             }
         }
         self.answer(None, call, What::Ok(Answer::Revoke { call }));
-    }
-
-    /// Everything that was not on disk may be gone, and every connection is.
-    pub(super) fn crash(&mut self, wipe: bool) {
-        if !self.server.is_up {
-            return;
-        }
-        let fault = self.number();
-        let kind = if wipe { "wipe" } else { "kill" };
-        self.info(Info::Fault {
-            fault,
-            kind: kind.into(),
-            phase: FaultPhase::Start,
-        });
-        self.info(Info::Server {
-            node: "a".into(),
-            phase: ServerPhase::Crash,
-        });
-        self.server.is_up = false;
-        let keeps_nothing = matches!(self.bug, Some(Bug::AckBeforeSync | Bug::OffsetReuse));
-        for index in 0..self.server.rooms.len() {
-            let luck = if keeps_nothing {
-                0
-            } else {
-                self.random.below(4)
-            };
-            let churns = self.shows(Bug::EpochChurn, 50);
-            let forgets = self.bug == Some(Bug::KeyForgottenAfterRestart);
-            let Some(room) = self.server.rooms.get_mut(index) else {
-                continue;
-            };
-            room.crash(luck);
-            if wipe || churns {
-                room.wipe();
-            }
-            if forgets {
-                for record in &mut room.records {
-                    record.message.key = None;
-                }
-            }
-        }
-        if wipe {
-            self.info(Info::EpochChange {
-                room: None,
-                cause: "the data was deleted".into(),
-            });
-        }
-        for client in 0..self.clients.len() {
-            self.disconnect(client);
-        }
-        for (call, message) in std::mem::take(&mut self.waiting) {
-            self.record("backend", What::Info(Info::Unknown { call }));
-            if let Some(message) = message.filter(|message| message.key.is_some()) {
-                let at_ns = self.now_ns + self.random.between(900 * MS, 3_000 * MS);
-                let client = None;
-                self.later(at_ns, Task::Retry { client, message });
-            }
-        }
-        let at_ns = self.now_ns + self.random.between(100 * MS, 800 * MS);
-        self.later(at_ns, Task::Restart { fault });
     }
 }
