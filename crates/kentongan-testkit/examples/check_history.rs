@@ -1,9 +1,10 @@
-//! Checks a history in a file of JSON lines, prints the report, and fails when it is bad:
-//! `check_history HISTORY [EXPECTATIONS]`.
+//! Checks a history in a file of JSON lines, prints the report and the events that prove its violations, and fails when it is
+//! bad: `check_history HISTORY [EXPECTATIONS]`.
 //!
 //! The expectations are a JSON object; what it leaves out has its default. Users need rights if the history has grants.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs::{self, File},
     io::BufReader,
@@ -37,5 +38,16 @@ fn report(history: &Path, expectations: Option<&Path>) -> Result<Report, Box<dyn
         Some(path) => serde_json::from_str(&fs::read_to_string(path)?)?,
         None => Expectations::default(),
     };
-    Ok(check(&history, &expectations.with_rights_of(&history)))
+    let report = check(&history, &expectations.with_rights_of(&history));
+    let proofs: BTreeSet<usize> = report
+        .violations()
+        .iter()
+        .flat_map(|violation| violation.events.iter().copied())
+        .collect();
+    for index in proofs {
+        if let Some(event) = history.events().get(index) {
+            println!("{index}: {}", serde_json::to_string(event)?);
+        }
+    }
+    Ok(report)
 }

@@ -45,6 +45,9 @@
 //! - Every [`Invoke`] has a `call` of its own and one completion: [`What::Ok`], [`What::Fail`] (certainly not done) or
 //!   [`Info::Unknown`]. A request whose connection is lost is unknown, not failed.
 //! - Record an invocation before the request is sent, a completion or delivery after it was read.
+//! - What comes on one connection is recorded in the order in which it comes; the checker relies on it. A client that has two
+//!   connections at a time is two clients.
+//! - Only messages with a position are recorded: those of logs. Signals promise nothing that could be checked.
 //! - Faults: their start, their end, and the trace that proves them. After something that destroys data also
 //!   [`Info::EpochChange`].
 //! - **Final phase**: all faults stop; wait until everyone has caught up (at most
