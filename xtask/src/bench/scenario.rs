@@ -267,6 +267,18 @@ pub(crate) static SCENARIOS: [Scenario; 20] = [
         .seconds(4)
         .peers(Peers::Ours)
         .free(2),
+    Scenario::new("workers-fanout-1", Unit::Delivery, 1_000)
+        .title("fan-out as in fanout-1k, one worker thread, not pinned")
+        .load(&["fanout", "--rate", "47", "--size", "128"])
+        .seconds(4)
+        .peers(Peers::Ours)
+        .free(1),
+    Scenario::new("workers-fanout-2", Unit::Delivery, 1_000)
+        .title("fan-out as in fanout-1k, two worker threads, not pinned")
+        .load(&["fanout", "--rate", "47", "--size", "128"])
+        .seconds(4)
+        .peers(Peers::Ours)
+        .free(2),
 ];
 
 /// The scenarios that `names` ask for, in the order of the table. A name's first word stands for all that begin with it.

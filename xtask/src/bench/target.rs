@@ -51,6 +51,11 @@ enum Measure {
         one: &'static str,
         two: &'static str,
     },
+    /// What two workers could do over one if each had a core of its own: from the CPU time of an operation. More is better.
+    Capacity {
+        one: &'static str,
+        two: &'static str,
+    },
 }
 
 /// How a target came out.
@@ -253,6 +258,24 @@ pub(crate) const TARGETS: [Target; 23] = [
         1.7,
         1.9,
     ),
+    target(
+        "the same from CPU time: echo",
+        Measure::Capacity {
+            one: "workers-1",
+            two: "workers-2",
+        },
+        1.7,
+        1.9,
+    ),
+    target(
+        "the same from CPU time: fan-out to 1,000",
+        Measure::Capacity {
+            one: "workers-fanout-1",
+            two: "workers-fanout-2",
+        },
+        1.7,
+        1.9,
+    ),
 ];
 
 impl Target {
@@ -316,12 +339,13 @@ impl Measure {
                 let rate = |scenario| results.median(scenario, peer, Metric::OperationsPerSecond);
                 Some(rate(two)? / rate(one)?)
             }
+            Self::Capacity { one, two } => Some(2.0 * growth(results, peer, two, one)?),
         }
     }
 
     fn verdict(self, measured: f64, must: f64, aim: f64) -> Verdict {
         let is_met = |limit| match self {
-            Self::Workers { .. } | Self::Delivered(_) => measured >= limit,
+            Self::Workers { .. } | Self::Capacity { .. } | Self::Delivered(_) => measured >= limit,
             // Below, not as good as.
             Self::Tail(_) | Self::Replay(_) => measured < limit,
             _ => measured <= limit,
@@ -346,7 +370,7 @@ impl Measure {
 
     fn shown_limit(self, value: f64) -> String {
         let sign = match self {
-            Self::Workers { .. } | Self::Delivered(_) => "≥",
+            Self::Workers { .. } | Self::Capacity { .. } | Self::Delivered(_) => "≥",
             Self::Tail(_) | Self::Replay(_) => "<",
             _ => "≤",
         };
@@ -362,6 +386,7 @@ impl Measure {
                 Some(floor) => format!("that of the floor: {}", self.shown(floor)),
                 None => return,
             },
+            Self::Capacity { .. } => "twice the CPU time with one worker over that with two".to_owned(),
             Self::Workers { .. } if cores < CORES_FOR_WORKERS => {
                 if judgement.verdict == Verdict::Missed {
                     judgement.verdict = Verdict::NotJudged;
@@ -583,5 +608,24 @@ mod tests {
             .runs
             .extend(reports(120).map(|(scenario, peer, report)| run(scenario, peer, report)));
         assert_eq!(workers.judge(&results, 8).verdict, Verdict::Missed);
+    }
+
+    #[test]
+    fn two_workers_that_cost_more_can_do_less() {
+        let echo = TARGETS
+            .iter()
+            .find(|t| matches!(t.measure, Measure::Capacity { .. }))
+            .unwrap();
+        let with = |two| {
+            let reports = [
+                ("workers-1", "kentongan", cpu(1.0)),
+                ("workers-2", "kentongan", cpu(two)),
+            ];
+            judge(echo, &reports)
+        };
+        assert_eq!(with(1.05).verdict, Verdict::Aim);
+        assert_eq!(with(1.1).measured, "1.82 ×");
+        assert_eq!(with(1.1).verdict, Verdict::Must);
+        assert_eq!(with(1.2).verdict, Verdict::Missed);
     }
 }
