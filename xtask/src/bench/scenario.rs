@@ -171,7 +171,7 @@ impl Scenario {
 }
 
 /// Every scenario, in the order of a round.
-pub(crate) static SCENARIOS: [Scenario; 20] = [
+pub(crate) static SCENARIOS: [Scenario; 22] = [
     Scenario::new("idle-10k", Unit::Connection, 10_000)
         .title("10,000 connections that do nothing")
         .load(&["idle"]),
@@ -200,11 +200,11 @@ pub(crate) static SCENARIOS: [Scenario; 20] = [
     Scenario::new("fanout-1k", Unit::Delivery, 1_000)
         .title("128 bytes to 1,000 recipients, 47 times a second")
         .load(&["fanout", "--rate", "47", "--size", "128"])
-        .seconds(4),
+        .seconds(12),
     Scenario::new("fanout-5k", Unit::Delivery, 5_000)
         .title("128 bytes to 5,000 recipients, 11 times a second")
         .load(&["fanout", "--rate", "11", "--size", "128"])
-        .seconds(4),
+        .seconds(12),
     Scenario::new("fanout-1k-tls", Unit::Delivery, 1_000)
         .title("as fanout-1k, over TLS that the server ends itself")
         .load(&["fanout", "--rate", "47", "--size", "128"])

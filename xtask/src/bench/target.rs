@@ -112,7 +112,7 @@ const fn target(what: &'static str, measure: Measure, must: f64, aim: f64) -> Ta
 }
 
 /// Every target, in the order of the table.
-pub(crate) const TARGETS: [Target; 23] = [
+pub(crate) const TARGETS: [Target; 25] = [
     target(
         "memory of an idle connection (10,000)",
         Measure::Memory("idle-10k"),
@@ -386,7 +386,9 @@ impl Measure {
                 Some(floor) => format!("that of the floor: {}", self.shown(floor)),
                 None => return,
             },
-            Self::Capacity { .. } => "twice the CPU time with one worker over that with two".to_owned(),
+            Self::Capacity { .. } => {
+                "twice the CPU time with one worker over that with two".to_owned()
+            }
             Self::Workers { .. } if cores < CORES_FOR_WORKERS => {
                 if judgement.verdict == Verdict::Missed {
                     judgement.verdict = Verdict::NotJudged;
@@ -448,7 +450,7 @@ mod tests {
                 Measure::Delivered(name) | Measure::Replay(name) => vec![name],
                 Measure::OverOwn { scenario, other } => vec![scenario, other],
                 Measure::Growth { few, many } => vec![few, many],
-                Measure::Workers { one, two } => vec![one, two],
+                Measure::Workers { one, two } | Measure::Capacity { one, two } => vec![one, two],
             };
             for name in names {
                 assert!(

@@ -227,6 +227,6 @@ impl Driver for Burst {
     }
 }
 
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 15;
 const ROUND_MAX: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);

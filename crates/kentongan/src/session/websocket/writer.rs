@@ -298,3 +298,46 @@ const SMALL_BYTES: usize = 1024;
 const JOINED_BYTES_MAX: usize = BATCH_FRAMES * SMALL_BYTES / 4;
 /// Bytes after which a write takes no further frame.
 pub(crate) const BATCH_BYTES: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(texts: &[&str]) -> Frames {
+        texts.iter().map(|text| Frame::from_text(text)).collect()
+    }
+
+    fn bytes(frames: &Frames) -> Vec<u8> {
+        let pieces = frames.iter().map(|frame| frame.websocket().as_ref());
+        pieces.collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn what_is_put_together_is_what_waits() {
+        let mut joined = Joined::default();
+        let long = frames(&["4a"; BATCH_INLINE]);
+        let alike = frames(&["4a"; BATCH_INLINE]);
+        let other = frames(&["4b"; BATCH_INLINE]);
+        let part: Frames = long.iter().skip(1).cloned().collect();
+        for waits in [&long, &long, &alike, &other, &long, &part, &long] {
+            joined.join(waits);
+            assert_eq!(joined.bytes, bytes(waits));
+            joined.keep(waits.clone());
+        }
+        // A write that was not finished keeps nothing, and leaves bytes that nobody knows.
+        joined.join(&other);
+        joined.join(&long);
+        assert_eq!(joined.bytes, bytes(&long));
+    }
+
+    #[test]
+    fn the_next_member_of_a_room_costs_no_copy() {
+        let mut joined = Joined::default();
+        let burst = frames(&["4a"; BATCH_INLINE]);
+        joined.join(&burst);
+        joined.keep(burst.clone());
+        joined.bytes.clear();
+        joined.join(&burst);
+        assert!(joined.bytes.is_empty(), "taken for what is there already");
+    }
+}

@@ -226,3 +226,49 @@ fn a_closed_websocket_ends_the_session_once() {
         .handle_websocket_closed(bench.now, CloseReason::TransportError("reset"));
     bench.assert_closed(CloseReason::TransportClose);
 }
+
+/// Taking many frames at once is taking them one by one, and stops where it is told to.
+#[test]
+fn many_at_once_are_the_same_as_one_by_one() {
+    let filled = |ping: bool| {
+        let mut bench = Bench::websocket();
+        for text in ["2[1]", "2[22]", "2[333]", "2[4444]"] {
+            assert_eq!(bench.send(text), Sent::Queued);
+        }
+        if ping {
+            bench.advance(25_000);
+        }
+        bench
+    };
+    for ping in [false, true] {
+        let one_by_one = filled(ping).transmit();
+        for frames_max in 0..=6 {
+            for bytes_max in [0, 1, 7, 8, 20, 1000] {
+                let mut bench = filled(ping);
+                let before = bench.session.outbox_bytes();
+                let mut many = Vec::new();
+                let bytes = bench
+                    .session
+                    .transmit_many(frames_max, bytes_max, |frame| many.push(frame));
+                let texts: Vec<_> = many
+                    .iter()
+                    .map(|frame| String::from_utf8(frame.polling().to_vec()).unwrap())
+                    .collect();
+                assert_eq!(texts, one_by_one[..texts.len()]);
+                assert!(texts.len() <= frames_max);
+                assert_eq!(bytes, many.iter().map(Frame::len).sum::<usize>());
+                // The last one may pass the bound, none before it.
+                let data = many.iter().skip(usize::from(ping));
+                let all_but_last = data.clone().count().saturating_sub(1);
+                let before_last: usize = data.take(all_but_last).map(Frame::len).sum();
+                assert!(before_last < bytes_max.max(1));
+                let is_full = texts.len() == frames_max || texts.len() == one_by_one.len();
+                assert!(is_full || bytes >= bytes_max, "{texts:?}");
+                assert!(bench.session.outbox_bytes() >= before);
+                bench.session.handle_transmit_done(bench.now);
+                assert_eq!(bench.transmit(), one_by_one[texts.len()..]);
+                assert_eq!(bench.session.outbox_bytes(), 0);
+            }
+        }
+    }
+}
