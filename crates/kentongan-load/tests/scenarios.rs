@@ -61,7 +61,7 @@ fn fanout() {
 #[test]
 fn burst() {
     let report = check("burst --connections 10 --messages 20 --workers 2");
-    assert_eq!(report.operations, 10 * 20 * 5);
+    assert_eq!(report.operations, 10 * 20 * 15);
 }
 
 #[test]

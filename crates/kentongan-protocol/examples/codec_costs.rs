@@ -241,9 +241,9 @@ fn session(burst: usize, times: u64) {
             let sent = session.send(&config, now, black_box(frame.clone()), Class::Reliable);
             let _ = black_box(sent);
         }
-        while let Some(frame) = session.poll_transmit() {
+        session.transmit_many(usize::MAX, usize::MAX, |frame| {
             black_box(frame.websocket().clone());
-        }
+        });
         session.handle_transmit_done(now + Duration::from_millis(1));
     }
 }
@@ -276,9 +276,9 @@ fn whole_echo(times: u64) {
                 let _ = black_box(session.send(&config, now, frame, Class::Reliable));
             }
         }
-        while let Some(frame) = session.poll_transmit() {
+        session.transmit_many(usize::MAX, usize::MAX, |frame| {
             black_box(frame.websocket().clone());
-        }
+        });
         session.handle_transmit_done(now);
     }
 }
