@@ -145,7 +145,12 @@ impl Burst {
     /// What has not come of the last round by now is lost.
     fn settle(&mut self, round: u64) {
         let last = std::mem::replace(&mut self.round, round);
-        if last == 0 || last == round {
+        if last == round {
+            return;
+        }
+        // Whoever asked for the round had moved on before: what was known here may be of before that.
+        self.phase = self.control.phase();
+        if last == 0 {
             return;
         }
         for delivered in self.subscribers.iter_mut().flatten() {
@@ -230,3 +235,26 @@ impl Driver for Burst {
 const ROUNDS: u64 = 15;
 const ROUND_MAX: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    /// A worker that was waiting for packets counted the first of a round as belonging to the phase before it.
+    #[test]
+    fn a_new_round_belongs_to_the_phase_that_holds_now() {
+        let options = Options::try_parse_from(["kentongan-load", "burst"]).unwrap();
+        let control = Arc::new(Control::default());
+        control.enter(Phase::WarmUp);
+        let mut burst = Burst::new(&options, Arc::clone(&control), false);
+        burst.settle(1);
+        assert_eq!(burst.phase, Phase::WarmUp);
+        control.enter(Phase::Measuring);
+        burst.settle(1);
+        assert_eq!(burst.phase, Phase::WarmUp, "the same round");
+        burst.settle(2);
+        assert_eq!(burst.phase, Phase::Measuring);
+    }
+}
