@@ -176,3 +176,39 @@ impl Handshake {
         &self.extensions
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn headers_of_the_connection_are_not_kept() {
+        let mut request = Request::builder().uri("/socket.io/?EIO=4");
+        for (name, value) in [
+            ("host", "example.com"),
+            ("connection", "Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-key", "x"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-extensions", "permessage-deflate"),
+            ("sec-websocket-protocol", "mine"),
+            ("te", "trailers"),
+            ("cookie", "a=b"),
+        ] {
+            request = request.header(name, value);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let handshake = Handshake::new(&mut parts, &Config::default());
+        let mut kept: Vec<_> = handshake.headers().collect();
+        kept.sort_unstable();
+        let expected = [
+            ("cookie", "a=b"),
+            ("host", "example.com"),
+            ("sec-websocket-protocol", "mine"),
+        ];
+        assert_eq!(kept, expected);
+        assert_eq!(handshake.uri(), "/socket.io/?EIO=4");
+    }
+}

@@ -110,6 +110,29 @@ async fn drained_is_told_when_the_client_has_read() {
     assert!(within("drained", drained).await.unwrap());
 }
 
+/// Both waited with the same waker, and the second one took the place of the first.
+#[tokio::test]
+async fn one_task_may_wait_for_two_bounds() {
+    let mut bench = Bench::start(Config::default()).await;
+    let client = bench.join().await;
+    // One more than a polling body takes.
+    for _ in 0..17 {
+        client.socket.emit("n", "one").unwrap();
+    }
+    let (some, all) = (client.socket.drained(15), client.socket.drained(0));
+    let told = tokio::spawn(async {
+        tokio::select! {
+            biased;
+            is_connected = some => ("some", is_connected),
+            is_connected = all => ("all", is_connected),
+        }
+    });
+    tokio::task::yield_now().await;
+    bench.read(&client.target).await;
+    assert_eq!(client.socket.queued_bytes(), 15);
+    assert_eq!(within("told", told).await.unwrap(), ("some", true));
+}
+
 #[tokio::test]
 async fn drained_is_told_when_the_client_has_left() {
     let mut bench = Bench::start(Config::default()).await;

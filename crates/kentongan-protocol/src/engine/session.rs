@@ -252,12 +252,17 @@ impl Session {
         if class == Class::Volatile && !self.is_writable() {
             return Sent::Dropped;
         }
-        if !self.outbox.has_room(frame.len(), config.outbox_bytes_max) {
+        if !self.has_room(config, frame.len()) {
             self.finish(CloseReason::SlowConsumer);
             return Sent::Overflow;
         }
         self.outbox.push(now, frame);
         Sent::Queued
+    }
+
+    /// Whether a reliable frame of `bytes` can be queued, or would end the session as too slow.
+    pub fn has_room(&self, config: &SessionConfig, bytes: usize) -> bool {
+        self.outbox.has_room(bytes, config.outbox_bytes_max)
     }
 
     /// The next frame for the WebSocket: a ping first, because the client's patience does not depend on what waits.

@@ -40,8 +40,8 @@ impl Session {
             return Poll::Ready(true);
         }
         let waiting = state.drains();
-        // Polled again without having been woken: the same one waits, not one more.
-        waiting.retain(|other| !other.waker.will_wake(cx.waker()));
+        // Polled again without having been woken: the same one waits, not one more. A task may wait for several bounds.
+        waiting.retain(|other| other.bytes != bytes || !other.waker.will_wake(cx.waker()));
         waiting.push(Waiting {
             bytes,
             waker: cx.waker().clone(),

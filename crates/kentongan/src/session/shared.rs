@@ -244,8 +244,8 @@ impl Session {
             if queued > queued_max {
                 return None;
             }
-            let outbox_max = self.engine.session.outbox_bytes_max;
-            if queued_max < usize::MAX && queued > 0 && queued + frame.len() > outbox_max {
+            let session = &self.engine.session;
+            if queued_max < usize::MAX && !state.machine.has_room(session, frame.len()) {
                 return None;
             }
             let was_empty = queued == 0;

@@ -1,7 +1,5 @@
 //! Rows A23 to A33: Engine.IO sessions, payloads and upgrades.
 
-use std::time::Duration;
-
 use kentongan::RefusalCode;
 
 use crate::{
@@ -13,6 +11,7 @@ use crate::{
     support::{
         http::{self, Connection},
         websocket::{Received, UPGRADE, WebSocket},
+        within,
     },
 };
 
@@ -221,10 +220,8 @@ fn a27_cve_2026_59725_bodies_of_other_types() {
         // A length that is not kept: it breaks off, and so does the session.
         let target = join_polling(arena.addr).await;
         let mut connection = Connection::open(arena.addr).await;
-        let mut head = http::head("POST", &target, &[("Content-Length", "100")]);
-        head.extend_from_slice(b"\r\n4x");
-        connection.send(&head).await;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        begin_post(&mut connection, &target).await;
+        connection.send(b"4x").await;
         drop(connection);
         assert!(!is_polling_alive(arena.addr, &target).await);
     });
@@ -276,21 +273,23 @@ fn a29_requests_that_overlap_or_break_off() {
                 );
                 assert!(one.status == 400 || two.status == 400, "{round}");
                 assert_eq!(http::get(arena.addr, &target).await.status, 400);
-                // A GET that goes away.
-                let target = open_polling(arena.addr).await;
-                let mut connection = Connection::open(arena.addr).await;
-                connection.request("GET", &target, &[], b"").await;
-                // Gone before the server has looked at it, it would never have been there.
-                tokio::time::sleep(Duration::from_millis(30)).await;
-                drop(connection);
-                assert!(!is_polling_alive(arena.addr, &target).await, "{round}");
+                // A GET that goes away. Gone before the server has looked at it, it was never there: then another one.
+                within("a GET that goes away ends its session", async {
+                    loop {
+                        let target = open_polling(arena.addr).await;
+                        let mut connection = Connection::open(arena.addr).await;
+                        connection.request("GET", &target, &[], b"").await;
+                        drop(connection);
+                        if http::post(arena.addr, &target, "3").await.status == 400 {
+                            break;
+                        }
+                    }
+                })
+                .await;
                 // Two POSTs, the first of them unfinished.
                 let target = open_polling(arena.addr).await;
                 let mut connection = Connection::open(arena.addr).await;
-                let mut head = http::head("POST", &target, &[("Content-Length", "100")]);
-                head.extend_from_slice(b"\r\n4");
-                connection.send(&head).await;
-                tokio::time::sleep(Duration::from_millis(30)).await;
+                begin_post(&mut connection, &target).await;
                 http::post(arena.addr, &target, "3").await;
                 assert_eq!(http::get(arena.addr, &target).await.status, 400, "{round}");
             }
@@ -410,4 +409,13 @@ fn a33_jsonp_is_not_offered() {
         let target = join_polling(arena.addr).await;
         leave(arena.addr, &target).await;
     });
+}
+
+/// Begins a POST and returns when the server waits for its body.
+async fn begin_post(connection: &mut Connection, target: &str) {
+    let headers = [("Content-Length", "100"), ("Expect", "100-continue")];
+    let mut head = http::head("POST", target, &headers);
+    head.extend_from_slice(b"\r\n");
+    connection.send(&head).await;
+    assert_eq!(connection.answer_without_body().await.status, 100);
 }
